@@ -167,6 +167,9 @@ func StartPostgres(t testing.TB, settings ...string) *Postgres {
 		<-done
 	})
 	waitTCP(t, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), done)
+	Eventually(t, 30*time.Second, func() error { // it listens before it serves
+		return exec.CommandContext(t.Context(), filepath.Join(bin, "pg_isready"), "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(port)).Run()
+	})
 	return &Postgres{
 		Port: port,
 		DSN:  fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", port),
