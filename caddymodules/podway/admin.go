@@ -1,0 +1,213 @@
+package podway
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+
+	"github.com/tapis-project/podway/routes"
+	"github.com/tapis-project/podway/sni"
+)
+
+func init() { caddy.RegisterModule(new(AdminAPI)) }
+
+// maxListed bounds the lists of the admin API.
+const maxListed = 10000
+
+// AdminAPI adds to Caddy's admin API what operators ask about the edge:
+//
+//	GET  /podway/status          is it ready, are routes and certificates there
+//	GET  /podway/routes          the routes, by host; ?limit= and ?after=<host>
+//	GET  /podway/routes/<host>   the route a client that asks for host gets
+//	GET  /podway/sessions        what goes on, oldest first; ?host= and ?limit=
+//	POST /podway/routes/confirm  drop routes that are held although Redis lacks them
+type AdminAPI struct{ app *App }
+
+// CaddyModule returns the Caddy module information.
+func (*AdminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "admin.api.podway", New: func() caddy.Module { return new(AdminAPI) }}
+}
+
+// Provision finds the app, if it is configured.
+func (a *AdminAPI) Provision(ctx caddy.Context) error {
+	app, err := ctx.AppIfConfigured("podway")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.app = app.(*App)
+	return nil
+}
+
+// Routes returns the routes of the admin API.
+func (a *AdminAPI) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{{Pattern: "/podway/", Handler: caddy.AdminHandlerFunc(a.serve)}}
+}
+
+func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
+	if a.app == nil {
+		return refuse(http.StatusNotFound, errors.New("the app podway is not configured"))
+	}
+	path := strings.TrimPrefix(r.URL.Path, "/podway/")
+	host, isLookup := strings.CutPrefix(path, "routes/")
+	method := http.MethodGet
+	if path == "routes/confirm" {
+		method = http.MethodPost
+	}
+	if r.Method != method {
+		return refuse(http.StatusMethodNotAllowed, fmt.Errorf("use %s", method))
+	}
+	switch {
+	case path == "status":
+		return answer(w, a.app.status())
+	case path == "routes":
+		return a.listRoutes(w, r)
+	case path == "routes/confirm":
+		return answer(w, map[string]int{"dropped": a.app.store.watcher.Confirm()})
+	case isLookup:
+		return a.lookup(w, host)
+	case path == "sessions":
+		return a.listSessions(w, r)
+	default:
+		return refuse(http.StatusNotFound, errors.New("known are status, routes, routes/<host> and sessions"))
+	}
+}
+
+// Status is the answer to GET /podway/status.
+type Status struct {
+	// Ready says that clients are served as published: routes are loaded and
+	// there is a certificate for each configured name.
+	Ready bool `json:"ready"`
+	// Certificates says for each configured name whether there is one.
+	Certificates map[string]bool `json:"certificates"`
+	Routes       RoutesStatus    `json:"routes"`
+	Connections  int             `json:"connections"`
+	Sessions     int             `json:"sessions"`
+}
+
+// RoutesStatus is what is known about the table.
+type RoutesStatus struct {
+	Count          int       `json:"count"`
+	Loaded         bool      `json:"loaded"` // filled, from Redis or from the snapshot
+	Synced         bool      `json:"synced"` // as published
+	StaleSeconds   float64   `json:"stale_seconds"`
+	LastContact    time.Time `json:"last_contact,omitzero"`
+	Epoch          string    `json:"epoch"`
+	Version        uint64    `json:"version"`
+	Bad            int       `json:"bad"`  // hosts whose record can't be used
+	Held           int       `json:"held"` // served although Redis lacks them
+	Resyncs        uint64    `json:"resyncs"`
+	SnapshotErrors uint64    `json:"snapshot_errors"`
+}
+
+func (a *App) status() Status {
+	w := a.store.watcher.Status()
+	s := Status{
+		Ready:        w.Loaded,
+		Certificates: map[string]bool{},
+		Routes: RoutesStatus{
+			Count: w.Routes, Loaded: w.Loaded, Synced: w.Synced, StaleSeconds: w.Stale.Seconds(), LastContact: w.LastContact,
+			Epoch: w.Epoch, Version: w.Version, Bad: w.BadRecords, Held: w.Held, Resyncs: w.Resyncs, SnapshotErrors: w.SnapshotErrors,
+		},
+		Connections: a.preface.Open(),
+		Sessions:    sessions.Len(),
+	}
+	for _, name := range a.Certificates {
+		s.Certificates[name] = len(caddytls.AllMatchingCertificates(name)) > 0
+		s.Ready = s.Ready && s.Certificates[name]
+	}
+	return s
+}
+
+// RouteList is the answer to GET /podway/routes.
+type RouteList struct {
+	Routes []routes.Route `json:"routes"`
+	// Next is the value of ?after= for the rest, "" if there is none.
+	Next string `json:"next,omitempty"`
+}
+
+func (a *AdminAPI) listRoutes(w http.ResponseWriter, r *http.Request) error {
+	limit, err := limitOf(r)
+	if err != nil {
+		return err
+	}
+	after := r.URL.Query().Get("after")
+	list := RouteList{Routes: []routes.Route{}}
+	a.app.Table().Range(func(e *routes.Entry) bool {
+		if e.Host > after {
+			list.Routes = append(list.Routes, e.Route)
+		}
+		return true
+	})
+	slices.SortFunc(list.Routes, func(a, b routes.Route) int { return cmp.Compare(a.Host, b.Host) })
+	if len(list.Routes) > limit {
+		list.Routes = list.Routes[:limit]
+		list.Next = list.Routes[limit-1].Host
+	}
+	return answer(w, list)
+}
+
+func (a *AdminAPI) lookup(w http.ResponseWriter, host string) error {
+	name := routes.NormalizeHost(host)
+	e := a.app.Table().Lookup(name)
+	if e == nil {
+		e = a.app.Table().Get(host) // a wildcard itself
+	}
+	if e == nil {
+		return refuse(http.StatusNotFound, fmt.Errorf("no route for %q", host))
+	}
+	return answer(w, e.Route)
+}
+
+// SessionList is the answer to GET /podway/sessions.
+type SessionList struct {
+	Sessions []sni.Info `json:"sessions"`
+	Total    int        `json:"total"` // of all hosts
+}
+
+func (a *AdminAPI) listSessions(w http.ResponseWriter, r *http.Request) error {
+	limit, err := limitOf(r)
+	if err != nil {
+		return err
+	}
+	list := SessionList{Sessions: sessions.List(r.URL.Query().Get("host"), limit), Total: sessions.Len()}
+	if list.Sessions == nil {
+		list.Sessions = []sni.Info{}
+	}
+	return answer(w, list)
+}
+
+func limitOf(r *http.Request) (int, error) {
+	s := r.URL.Query().Get("limit")
+	if s == "" {
+		return maxListed, nil
+	}
+	var n int
+	if err := json.Unmarshal([]byte(s), &n); err != nil || n < 1 || n > maxListed {
+		return 0, refuse(http.StatusBadRequest, fmt.Errorf("limit is not between 1 and %d", maxListed))
+	}
+	return n, nil
+}
+
+func answer(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(v)
+}
+
+func refuse(status int, err error) error { return caddy.APIError{HTTPStatus: status, Err: err} }
+
+// Interface guards
+var (
+	_ caddy.AdminRouter = (*AdminAPI)(nil)
+	_ caddy.Provisioner = (*AdminAPI)(nil)
+)

@@ -1,0 +1,143 @@
+package podway
+
+import (
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+func init() { httpcaddyfile.RegisterGlobalOption("podway", parseOption) }
+
+// parseOption reads the global option podway.
+func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		d.Next()
+		return nil, d.Err("the global option podway was given already")
+	}
+	app := new(App)
+	if err := app.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "podway", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// UnmarshalCaddyfile sets up the app from the global option. Syntax:
+//
+//	podway {
+//		redis               <url>
+//		insecure_redis
+//		namespace           <name>
+//		snapshot            <file>
+//		upstreams           <cidrs...>
+//		proxy_protocol_from <cidrs...>
+//		certificates        <names...>
+//		root_ca_file        <file>
+//		grace_period        <duration>
+//		limits {
+//			open_timeout    <duration>
+//			dial_timeout    <duration>
+//			max_open_bytes  <number>
+//			max_connections <number>
+//			max_handshakes  <number>
+//		}
+//	}
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume option name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for d.NextBlock(0) {
+		if err := a.unmarshalOption(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
+	texts := map[string]*string{
+		"redis": &a.Redis, "namespace": &a.Namespace, "snapshot": &a.Snapshot, "root_ca_file": &a.RootCAFile,
+	}
+	lists := map[string]*[]string{
+		"upstreams": &a.Upstreams, "proxy_protocol_from": &a.ProxyProtocolFrom, "certificates": &a.Certificates,
+	}
+	name := d.Val()
+	if p, ok := texts[name]; ok {
+		if !d.AllArgs(p) {
+			return d.ArgErr()
+		}
+		return nil
+	}
+	if p, ok := lists[name]; ok {
+		args := d.RemainingArgs()
+		if len(args) == 0 {
+			return d.ArgErr()
+		}
+		*p = append(*p, args...)
+		return nil
+	}
+	switch name {
+	case "insecure_redis":
+		a.InsecureRedis = true
+		if d.NextArg() {
+			return d.ArgErr()
+		}
+		return nil
+	case "grace_period":
+		return unmarshalDuration(d, &a.GracePeriod)
+	case "limits":
+		return a.Limits.unmarshal(d)
+	default:
+		return d.Errf("unrecognized option %q of podway", name)
+	}
+}
+
+func (l *Limits) unmarshal(d *caddyfile.Dispenser) error {
+	numbers := map[string]*int{
+		"max_open_bytes": &l.MaxOpenBytes, "max_connections": &l.MaxConnections, "max_handshakes": &l.MaxHandshakes,
+	}
+	durations := map[string]*caddy.Duration{"open_timeout": &l.OpenTimeout, "dial_timeout": &l.DialTimeout}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		if p, ok := durations[name]; ok {
+			if err := unmarshalDuration(d, p); err != nil {
+				return err
+			}
+			continue
+		}
+		p, ok := numbers[name]
+		if !ok {
+			return d.Errf("unrecognized limit %q", name)
+		}
+		var s string
+		if !d.AllArgs(&s) {
+			return d.ArgErr()
+		}
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			return d.Errf("%s %q is not a number", name, s)
+		}
+		*p = n
+	}
+	return nil
+}
+
+func unmarshalDuration(d *caddyfile.Dispenser, p *caddy.Duration) error {
+	name := d.Val()
+	var s string
+	if !d.AllArgs(&s) {
+		return d.ArgErr()
+	}
+	v, err := caddy.ParseDuration(s)
+	if err != nil {
+		return d.Errf("%s: %v", name, err)
+	}
+	*p = caddy.Duration(v)
+	return nil
+}
+
+// Interface guards
+var _ caddyfile.Unmarshaler = (*App)(nil)
