@@ -1,0 +1,306 @@
+package pods
+
+import (
+	"maps"
+	"slices"
+)
+
+// NewPod is the decoded body of a create request.
+type NewPod struct {
+	ID         ID
+	Requested  Requested // On if the body does not say
+	Definition Definition
+	Older      OlderForms
+}
+
+// PodPatch is the decoded body of an update request: only fields that are
+// present change, each replacing the whole stored value.
+type PodPatch struct {
+	Requested  *Requested // nil: unchanged
+	Definition Definition
+}
+
+// DecodeNewPod decodes and validates the body of a create request. The error is
+// an [*Error] with code Invalid and one message per problem, in the order shape
+// of the body ("body, port: ..."), rules of a field ("pod_id: ..."), rules of the
+// whole ("__root__: ...").
+//
+// Null is accepted where it means something: for fields that may be null, and,
+// if the body names a template, for every field of the definition, where it
+// clears what the template gives.
+//
+// Three older forms are accepted: routing_port for the port of the default
+// networking entry, and those of [OlderForms], which the caller has to settle.
+//
+// What depends on more than the body is left to [Resolve] (rules about values
+// that templates may give), [CheckNames], [CheckApproval] and [AllowImage].
+func DecodeNewPod(body []byte, s Settings) (NewPod, error) {
+	var p problems
+	fields, ok := parseBody(body, &p)
+	if !ok {
+		return NewPod{}, p.err()
+	}
+	o := &object{where: at(bodyLoc), fields: fields, problems: &p}
+	o.nulls = o.given("template") || o.given("pod_template")
+	imageGiven := o.given("image")
+
+	var n NewPod
+	n.Older = takeOlderForms(o, &n.Definition)
+	takeDefinition(o, &n.Definition)
+	n.Requested = takeRequested(o, false).Or(On)
+	n.ID = takeID(o, s.shortestPodID())
+	o.done()
+	checkPodSecrets(&p, n.Definition)
+
+	v := validator{problems: &p, settings: s, nested: at(bodyLoc)}
+	e := complete(n.Definition, s)
+	v.values(e)
+	if e.Template == "" && n.Older.PodTemplate == "" {
+		v.whole(e)
+		wrongType := imageGiven && !n.Definition.Image.IsSet()
+		if e.Image == "" && !wrongType {
+			p.add(at(rootLoc), "image is required if template is not provided.")
+		}
+	}
+	if err := p.err(); err != nil {
+		return NewPod{}, err
+	}
+	return n, nil
+}
+
+// DecodePodPatch decodes and validates the body of an update request. Null is
+// accepted for every field and means that the pod shall not set it: the value
+// comes from a default then, not from a template. The error is as that of
+// [DecodeNewPod].
+func DecodePodPatch(body []byte, s Settings) (PodPatch, error) {
+	var p problems
+	fields, ok := parseBody(body, &p)
+	if !ok {
+		return PodPatch{}, p.err()
+	}
+	o := &object{where: at(bodyLoc), fields: fields, problems: &p, nulls: true}
+
+	var patch PodPatch
+	takeDefinition(o, &patch.Definition)
+	if r, ok := takeRequested(o, true).Get(); ok {
+		patch.Requested = &r
+	}
+	o.done()
+	checkPodSecrets(&p, patch.Definition)
+
+	v := validator{problems: &p, settings: s, nested: at(bodyLoc)}
+	v.values(complete(patch.Definition, s))
+	if err := p.err(); err != nil {
+		return PodPatch{}, err
+	}
+	return patch, nil
+}
+
+// DecodeGrant decodes the body of a request that sets a permission. Whether the
+// grant is allowed is decided by [Permissions.SetLevel]. The error has code
+// Invalid and one message per problem.
+func DecodeGrant(body []byte) (Grant, error) {
+	var p problems
+	fields, ok := parseBody(body, &p)
+	if !ok {
+		return Grant{}, p.err()
+	}
+	o := &object{where: at(bodyLoc), fields: fields, problems: &p}
+	g := Grant{User: takeRequired(o, "user"), Level: Level(takeRequired(o, "level"))}
+	o.done()
+	return g, p.err()
+}
+
+// Apply returns d with the fields of the patch that are present replaced. It
+// shares values with both; neither is changed.
+func (p PodPatch) Apply(d Definition) Definition {
+	d.Image = over(d.Image, p.Definition.Image)
+	d.Template = over(d.Template, p.Definition.Template)
+	d.Description = over(d.Description, p.Definition.Description)
+	d.Command = over(d.Command, p.Definition.Command)
+	d.Arguments = over(d.Arguments, p.Definition.Arguments)
+	d.EnvironmentVariables = over(d.EnvironmentVariables, p.Definition.EnvironmentVariables)
+	d.SecretMap = over(d.SecretMap, p.Definition.SecretMap)
+	d.VolumeMounts = over(d.VolumeMounts, p.Definition.VolumeMounts)
+	d.TimeToStopDefault = over(d.TimeToStopDefault, p.Definition.TimeToStopDefault)
+	d.TimeToStopInstance = over(d.TimeToStopInstance, p.Definition.TimeToStopInstance)
+	d.Networking = over(d.Networking, p.Definition.Networking)
+	d.Resources = over(d.Resources, p.Definition.Resources)
+	d.ComputeQueue = over(d.ComputeQueue, p.Definition.ComputeQueue)
+	d.Healthchecks = over(d.Healthchecks, p.Definition.Healthchecks)
+	return d
+}
+
+// takeRequired takes a string that must be there.
+func takeRequired(o *object, name string) string {
+	if !o.given(name) {
+		o.problems.add(o.where.in(name), "field required")
+	}
+	var s Opt[string]
+	takeAs(o, name, &s, readString, false)
+	return s.Or("")
+}
+
+func takeID(o *object, shortest int) ID {
+	given := o.given("pod_id")
+	var s Opt[string]
+	takeAs(o, "pod_id", &s, readString, false)
+	id, ok := s.Get()
+	switch {
+	case !given:
+		o.problems.add(o.where.in("pod_id"), "field required")
+	case ok:
+		checkID(o.problems, id, shortest)
+	}
+	return ID(id)
+}
+
+func takeRequested(o *object, null bool) Opt[Requested] {
+	var s Opt[Requested]
+	takeAs(o, "status_requested", &s, func(o *object, where loc, v any) (Requested, bool) {
+		text, ok := readString(o, where, v)
+		if ok {
+			checkRequested(o.problems, Requested(text))
+		}
+		return Requested(text), ok
+	}, null)
+	return s
+}
+
+func takeDefinition(o *object, d *Definition) {
+	take(o, "image", &d.Image, readString)
+	take(o, "template", &d.Template, readString)
+	take(o, "description", &d.Description, readString)
+	takeNullable(o, "command", &d.Command, readStrings)
+	takeNullable(o, "arguments", &d.Arguments, readStrings)
+	take(o, "environment_variables", &d.EnvironmentVariables, readEnvironment)
+	take(o, "secret_map", &d.SecretMap, readSecretMap)
+	take(o, "volume_mounts", &d.VolumeMounts, readMap(readVolumeMount))
+	take(o, "time_to_stop_default", &d.TimeToStopDefault, readInt)
+	takeNullable(o, "time_to_stop_instance", &d.TimeToStopInstance, readInt)
+	take(o, "networking", &d.Networking, readNetworking)
+	take(o, "resources", &d.Resources, readResources)
+	take(o, "compute_queue", &d.ComputeQueue, readString)
+	takeNullable(o, "healthchecks", &d.Healthchecks, readHealthchecks)
+}
+
+// readEnvironment has messages of its own: they are about values of a field, not
+// about the shape of the body, and never show a value.
+func readEnvironment(o *object, where loc, v any) (map[string]string, bool) {
+	inner, ok := readObject(o, where, v)
+	if !ok {
+		return nil, false
+	}
+	env := make(map[string]string, len(inner.fields))
+	for _, name := range slices.Sorted(maps.Keys(inner.fields)) {
+		value, isString := inner.fields[name].(string)
+		if !isString {
+			o.problems.add(at("environment_variables", name), "environment_variable val must be str. Got %s.",
+				typeName(inner.fields[name]))
+			ok = false
+		}
+		env[name] = value
+	}
+	return env, ok
+}
+
+func readVolumeMount(parent *object, where loc, v any) (VolumeMount, bool) {
+	o, ok := readObject(parent, where, v)
+	if !ok {
+		return VolumeMount{}, false
+	}
+	var kind, mountPath, subPath, mountedBy Opt[string]
+	take(o, "type", &kind, readLower)
+	take(o, "mount_path", &mountPath, readString)
+	take(o, "sub_path", &subPath, readString)
+	takeAs(o, "mounted_by", &mountedBy, readString, true) // the service's to set; dropped
+	o.done()
+	return VolumeMount{Type: kind.Or(""), MountPath: mountPath.Or(defaultMountPath), SubPath: subPath.Or("")}, true
+}
+
+func readResources(parent *object, where loc, v any) (ResourcesDef, bool) {
+	o, ok := readObject(parent, where, v)
+	if !ok {
+		return ResourcesDef{}, false
+	}
+	var d ResourcesDef
+	take(o, "cpu_request", &d.CPURequest, readQuantity("millicores"))
+	take(o, "cpu_limit", &d.CPULimit, readQuantity("millicores"))
+	take(o, "mem_request", &d.MemRequest, readQuantity("MiB"))
+	take(o, "mem_limit", &d.MemLimit, readQuantity("MiB"))
+	take(o, "gpus", &d.GPUs, readInt)
+	o.done()
+	return d, true
+}
+
+// readQuantity reads a whole number and names its unit if it is none: people
+// write "250m" or "1Gi" as they do for Kubernetes.
+func readQuantity(unit string) reader[int] {
+	return func(o *object, where loc, v any) (int, bool) {
+		if _, ok := v.(string); ok {
+			o.problems.add(where, "value is not a valid integer; give a number of %s without quotes and unit", unit)
+			return 0, false
+		}
+		return readInt(o, where, v)
+	}
+}
+
+// readNetworking refuses a wrong number of entries before it reads any: each
+// takes far more memory than its JSON.
+func readNetworking(o *object, where loc, v any) (map[string]NetDef, bool) {
+	if entries, ok := v.(map[string]any); ok {
+		if len(entries) == 0 {
+			o.problems.add(at("networking"), "networking dictionary must contain at least 1 stanza. "+
+				"Leave networking out for http on port 5000, or use protocol 'local_only' for a pod without a host name.")
+			return nil, false
+		}
+		if !checkStanzas(o.problems, len(entries)) {
+			return nil, false
+		}
+	}
+	return readMap(readNetDef)(o, where, v)
+}
+
+func readNetDef(parent *object, where loc, v any) (NetDef, bool) {
+	o, ok := readObject(parent, where, v)
+	if !ok {
+		return NetDef{}, false
+	}
+	var n NetDef
+	take(o, "protocol", &n.Protocol, readLower)
+	take(o, "port", &n.Port, readInt)
+	take(o, "ip_allow_list", &n.IPAllowList, readStrings)
+	take(o, "tapis_auth", &n.TapisAuth, readBool)
+	take(o, "tapis_auth_response_headers", &n.TapisAuthResponseHeaders, readMap(readString))
+	take(o, "tapis_auth_allowed_users", &n.TapisAuthAllowedUsers, readStrings)
+	take(o, "tapis_auth_return_path", &n.TapisAuthReturnPath, readString)
+	take(o, "tapis_auth_excluded_paths", &n.TapisAuthExcludedPaths, readStrings)
+	take(o, "tapis_auth_excluded_path_regex", &n.TapisAuthExcludedPathRegex, readStrings)
+	take(o, "cors_allow_origins", &n.CORSAllowOrigins, readStrings)
+	take(o, "cors_allow_methods", &n.CORSAllowMethods, readStrings)
+	take(o, "cors_allow_headers", &n.CORSAllowHeaders, readStrings)
+	take(o, "cors_allow_credentials", &n.CORSAllowCredentials, readBool)
+	take(o, "cors_max_age", &n.CORSMaxAge, readInt)
+	take(o, "proxy_compression", &n.ProxyCompression, readBool)
+	take(o, "proxy_compression_encodings", &n.ProxyCompressionEncodings, readStrings)
+	take(o, "proxy_compression_excluded_content_types", &n.ProxyCompressionExcludedContent, readStrings)
+	take(o, "proxy_compression_min_response_body_bytes", &n.ProxyCompressionMinResponseBodySize, readInt)
+	take(o, "tapis_ui_uri", &n.TapisUIURI, readString)
+	take(o, "tapis_ui_uri_redirect", &n.TapisUIURIRedirect, readBool)
+	take(o, "tapis_ui_uri_description", &n.TapisUIURIDescription, readString)
+
+	// Clients send back what they were shown. The url is the service's to set, so
+	// it is checked and dropped.
+	var url Opt[string]
+	take(o, "url", &url, readURL)
+	o.done()
+	return n, true
+}
+
+func readURL(o *object, where loc, v any) (string, bool) {
+	s, ok := readString(o, where, v)
+	if ok && s != "" && (len(s) > maxURL || !urlPattern.MatchString(s)) {
+		o.problems.add(where, "networking.url must be a host name of at most %d characters; it is set by the service, leave it out", maxURL)
+	}
+	return s, ok
+}
