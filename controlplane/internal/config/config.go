@@ -57,6 +57,15 @@ type Config struct {
 	// knows. PODWAY_IMAGES, comma separated.
 	Images []string
 
+	// MainTenants are those that "*" stands for in the tenants of an image.
+	// PODWAY_MAIN_TENANTS, comma separated. Default: those of the public service.
+	MainTenants []string
+
+	// AdminTenants are those whose admins may change what all tenants share: the
+	// list of images and the built-in templates. PODWAY_ADMIN_TENANTS, comma
+	// separated. Default: all tenants.
+	AdminTenants []string
+
 	// AllowedOrigins may call the API from a browser. PODWAY_ALLOWED_ORIGINS,
 	// comma separated. Default: none.
 	AllowedOrigins []string
@@ -83,6 +92,8 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		Site:               r.str("PODWAY_SITE", "dev"),
 		TapisURL:           strings.TrimSuffix(r.url("PODWAY_TAPIS_URL"), "/"),
 		Images:             r.list("PODWAY_IMAGES"),
+		MainTenants:        r.list("PODWAY_MAIN_TENANTS"),
+		AdminTenants:       r.list("PODWAY_ADMIN_TENANTS"),
 		AllowedOrigins:     r.list("PODWAY_ALLOWED_ORIGINS"),
 		MutationsPerMinute: r.integer("PODWAY_MUTATIONS_PER_MINUTE", 60, 0, 1_000_000),
 		LogLevel:           r.level("PODWAY_LOG_LEVEL"),

@@ -1,0 +1,85 @@
+# Podway. `make help` lists the targets.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+BIN   := bin
+TOOLS := .cache/bin
+# Versions of the tools that `make lint` installs into .cache/bin.
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOFUMPT       := mvdan.cc/gofumpt@v0.12.0
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X main.version=$(VERSION)
+export CGO_ENABLED ?= 0
+
+# What `make run` starts can be changed with these; `make help` prints them.
+export PODWAY_API_PORT   ?= 8000
+export PODWAY_EDGE_PORT  ?= 8443
+export PODWAY_REDIS_PORT ?= 8679
+export PODWAY_STATE_DIR  ?= .run
+
+.PHONY: help
+help: ## Print this list.
+	@echo "Targets:"
+	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@echo
+	@echo "Environment variables of 'make run' and their present values:"
+	@echo "  PODWAY_API_PORT=$(PODWAY_API_PORT)      port of the API, http://localhost:PORT"
+	@echo "  PODWAY_EDGE_PORT=$(PODWAY_EDGE_PORT)     port of the edge, TLS, every protocol"
+	@echo "  PODWAY_REDIS_PORT=$(PODWAY_REDIS_PORT)    port of the built-in Redis, on loopback"
+	@echo "  PODWAY_STATE_DIR=$(PODWAY_STATE_DIR)     where everything is kept"
+
+.PHONY: build
+build: ## Build the control plane and the edge into bin/.
+	@mkdir -p $(BIN)
+	go build -ldflags '$(LDFLAGS)' -o $(BIN)/podway ./controlplane
+	go build -ldflags '$(LDFLAGS)' -o $(BIN)/podway-edge ./edge
+
+.PHONY: run
+run: build ## Start the whole system on this machine. Needs Go only. Ctrl-C stops it.
+	@exec $(BIN)/podway dev --edge $(BIN)/podway-edge
+
+.PHONY: run-clean
+run-clean: ## Delete what `make run` keeps: pods, their data, keys, certificates.
+	@if [ -x $(BIN)/podway ]; then $(BIN)/podway dev --clean; else rm -rf "$(PODWAY_STATE_DIR)"; fi
+
+.PHONY: test
+test: test-tools ## Install what tests need and run all of them. The README's second command.
+	tests/run.sh
+
+.PHONY: test-tools
+test-tools: ## Install the servers and clients of the tests (Debian packages; root or sudo).
+	@tests/install.sh
+
+.PHONY: unit
+unit: ## Run the tests that need nothing but Go; the others are skipped.
+	go test ./...
+
+.PHONY: test-race
+test-race: ## Run every Go test under the race detector.
+	CGO_ENABLED=1 go test -race ./...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (default 10s).
+	tests/fuzz.sh
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt ## Check format, vet and the linters.
+	@test -z "$$($(TOOLS)/gofumpt -l $$(git ls-files '*.go') | tee /dev/stderr)" || { echo "run: make fmt"; exit 1; }
+	go vet ./...
+	$(TOOLS)/golangci-lint run ./...
+
+.PHONY: fmt
+fmt: $(TOOLS)/golangci-lint ## Format the code.
+	$(TOOLS)/golangci-lint fmt ./...
+
+$(TOOLS)/golangci-lint:
+	GOBIN=$(CURDIR)/$(TOOLS) go install $(GOLANGCI_LINT)
+
+$(TOOLS)/gofumpt:
+	GOBIN=$(CURDIR)/$(TOOLS) go install $(GOFUMPT)
+
+.PHONY: clean
+clean: ## Delete what was built.
+	rm -rf $(BIN)

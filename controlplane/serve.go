@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tapis-project/podway/controlplane/internal/api"
+	"github.com/tapis-project/podway/controlplane/internal/config"
+	"github.com/tapis-project/podway/controlplane/internal/local"
+	"github.com/tapis-project/podway/controlplane/internal/pods"
+	"github.com/tapis-project/podway/controlplane/internal/reconcile"
+	"github.com/tapis-project/podway/controlplane/internal/store"
+	"github.com/tapis-project/podway/controlplane/internal/tapis"
+	"github.com/tapis-project/podway/routes/redisroutes"
+)
+
+// shutdownTimeout bounds the end of requests that are under way at SIGTERM.
+const shutdownTimeout = 2 * time.Second
+
+// serve runs the control plane of an installation until ctx ends.
+func serve(ctx context.Context, c config.Config) error {
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
+	keys, err := store.LoadKeyFile(c.KeyFile)
+	if err != nil {
+		return err
+	}
+	st, err := store.Open(ctx, c.Store, store.Options{Keyring: keys})
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	if err := st.Ready(ctx); err != nil {
+		return err
+	}
+	cluster, err := openLocal(c.StateDir, log)
+	if err != nil {
+		return err
+	}
+	defer cluster.Close()
+	identity, err := tapis.New(tapis.Options{TenantsURL: c.TapisURL, Site: c.Site, Logger: log})
+	if err != nil {
+		return err
+	}
+	choices, err := settings(c)
+	if err != nil {
+		return err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listening for the API: %w", err)
+	}
+	return run(ctx, parts{
+		store: st, cluster: cluster, identity: identity, settings: choices, redisURL: c.RedisURL, namespace: c.Namespace,
+		listener: listener, origins: c.AllowedOrigins, mutations: c.MutationsPerMinute, log: log,
+	})
+}
+
+// settings are the operator's choices for pods.
+func settings(c config.Config) (pods.Settings, error) {
+	s := pods.DefaultSettings()
+	s.Site = c.Site
+	s.AdminTenants = c.AdminTenants
+	if len(c.MainTenants) > 0 {
+		s.MainTenants = c.MainTenants
+	}
+	for _, image := range append(local.Images(), c.Images...) {
+		name, err := pods.CanonicalImage(image)
+		if err != nil {
+			return s, fmt.Errorf("PODWAY_IMAGES: %w", err)
+		}
+		s.ImageAllowList = append(s.ImageAllowList, name)
+	}
+	return s, nil
+}
+
+func openLocal(stateDir string, log *slog.Logger) (*local.Cluster, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding the podway program: %w", err)
+	}
+	return local.Open(local.Options{Dir: filepath.Join(stateDir, "pods"), Self: self, Logger: log})
+}
+
+// parts is everything a running control plane consists of.
+type parts struct {
+	store     api.Store
+	cluster   pods.Cluster
+	identity  pods.Identity
+	settings  pods.Settings
+	redisURL  string
+	namespace string
+	listener  net.Listener
+	extra     http.Handler // serves what the API does not; may be nil
+	origins   []string
+	mutations int
+	log       *slog.Logger
+}
+
+// run wires the parts and runs them until ctx ends or one of them fails.
+func run(ctx context.Context, p parts) error {
+	redisOptions, err := redisroutes.ParseURL(p.redisURL)
+	if err != nil {
+		return err
+	}
+	if err := redisroutes.CheckExposed(redisOptions); err != nil {
+		return err
+	}
+	client := redis.NewUniversalClient(redisOptions)
+	defer client.Close()
+	publisher, err := redisroutes.NewPublisher(redisroutes.PublisherOptions{Client: client, Namespace: p.namespace, Logger: p.log})
+	if err != nil {
+		return err
+	}
+	reconciler := reconcile.New(reconcile.Deps{
+		Store: p.store, Cluster: p.cluster, Routes: publisher, Tenants: p.identity, Pods: p.settings,
+		Templates: templatesOf(p.store),
+		// Edges drop what they remember of an earlier Redis only once every pod
+		// has been published into the present one.
+		AfterFullPass: publisher.Complete, Logger: p.log,
+	})
+
+	group, ctx := errgroup.WithContext(ctx)
+	server := &http.Server{
+		Handler: rootHandler(p, api.New(api.Deps{
+			Store: p.store, Cluster: p.cluster, Identity: p.identity, Settings: p.settings, Wake: reconciler.Enqueue,
+			MutationsPerMinute: p.mutations, CORSOrigins: p.origins, Version: version, Logger: p.log,
+		})),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+	}
+	group.Go(func() error { return reconciler.Run(ctx) })
+	group.Go(func() error { return publisher.Watch(ctx, reconciler.EnqueueAll) })
+	group.Go(func() error {
+		p.log.Info("serving the API", "address", p.listener.Addr().String(), "version", version)
+		if err := server.Serve(p.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serving the API: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		if err := server.Shutdown(stopping); err != nil {
+			return server.Close()
+		}
+		return nil
+	})
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// templatesOf returns what finds the definitions of the templates that a pod
+// builds on.
+func templatesOf(tags pods.TagReader) func(context.Context, pods.Pod) ([]pods.Definition, error) {
+	return func(ctx context.Context, p pods.Pod) ([]pods.Definition, error) {
+		chain, err := pods.TemplateChain(ctx, tags, p.Definition)
+		return pods.Definitions(chain), err
+	}
+}
+
+// rootHandler gives the API what is its own, and the rest to the extra handler.
+func rootHandler(p parts, api http.Handler) http.Handler {
+	if p.extra == nil {
+		return api
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", api)
+	for _, prefix := range []string{"/v3/oauth2/", "/v3/tenants", "/v3/tenants/", "/v3/sites", "/v3/sites/", "/v3/security/", "/v3/tokens"} {
+		mux.Handle(prefix, p.extra)
+	}
+	return mux
+}

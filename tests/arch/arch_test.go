@@ -1,0 +1,127 @@
+// Package arch keeps the arrows between the packages as docs/architecture.md
+// draws them.
+package arch
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tapis-project/podway/"
+
+// rules say which packages of this module the packages below a folder may
+// import, tests included. A folder may always import what is below itself. The
+// first rule whose folder fits counts.
+var rules = []struct {
+	folder string
+	allow  []string
+	why    string
+}{
+	{"routes/redisroutes", []string{"routes", "tests/parts"}, "both halves use it, so it knows neither"},
+	{"routes", nil, "the contract of the two halves is a leaf"},
+	{"sni", []string{"routes", "tests/parts"}, "wire code knows neither Caddy nor Redis"},
+	{"caddymodules", []string{"routes", "routes/redisroutes", "sni", "tests/parts", "edge"}, "the edge needs nothing of the control plane"},
+	{"edge", []string{"caddymodules"}, "the program is two import lines"},
+	{"controlplane/internal/pods", []string{"routes", "tests/parts"}, "the domain knows no adapter"},
+	{"controlplane/internal/config", nil, "reads the environment, nothing else"},
+	{"controlplane/internal/devtapis", []string{"controlplane/internal/tapis", "controlplane/internal/pods"}, "it is tested with the verification code of production"},
+	{"controlplane/internal/tapis", []string{"controlplane/internal/pods", "controlplane/internal/devtapis"}, "adapters meet in pods; its tests use the dev Tapis"},
+	{"controlplane/internal", []string{"controlplane/internal/pods", "controlplane/internal/store", "routes", "tests/parts"}, "adapters meet in pods; tests may use the real store"},
+	{"controlplane", []string{"controlplane/internal", "routes", "routes/redisroutes"}, "main wires everything of its half"},
+	{"tests", []string{"routes", "routes/redisroutes", "tests", "controlplane/internal/api/badinput"}, "black-box tests use public surfaces only"},
+}
+
+type goPackage struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+}
+
+func TestImportsFollowTheArchitecture(t *testing.T) {
+	for _, p := range list(t) {
+		from := strings.TrimPrefix(p.ImportPath, module)
+		for _, imported := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			to, ours := strings.CutPrefix(imported, module)
+			if !ours || to == from || strings.HasPrefix(to, from+"/") {
+				continue
+			}
+			check(t, from, to)
+		}
+	}
+}
+
+// Store implementations are wired by main; only tests of adapters may import it.
+func TestNoAdapterImportsAnotherOutsideOfTests(t *testing.T) {
+	adapters := []string{"api", "store", "local", "kube", "reconcile", "tapis", "devtapis", "files"}
+	for _, p := range list(t) {
+		from := adapterOf(p.ImportPath, adapters)
+		if from == "" {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if to := adapterOf(imported, adapters); to != "" && to != from {
+				t.Errorf("%s imports %s: adapters meet in internal/pods and are wired in controlplane/", p.ImportPath, imported)
+			}
+		}
+	}
+}
+
+func adapterOf(path string, adapters []string) string {
+	rest, ok := strings.CutPrefix(path, module+"controlplane/internal/")
+	if !ok {
+		return ""
+	}
+	first, _, _ := strings.Cut(rest, "/")
+	for _, a := range adapters {
+		if a == first {
+			return a
+		}
+	}
+	return ""
+}
+
+func check(t *testing.T, from, to string) {
+	t.Helper()
+	for _, r := range rules {
+		if !below(from, r.folder) {
+			continue
+		}
+		if below(to, r.folder) {
+			return
+		}
+		for _, a := range r.allow {
+			if to == a || below(to, a) {
+				return
+			}
+		}
+		t.Errorf("%s must not import %s: %s", from, to, r.why)
+		return
+	}
+	t.Errorf("%s is in no rule; add one to this test", from)
+}
+
+func below(path, folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
+
+func list(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("listing packages: %v", err)
+	}
+	var all []goPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Installs the real servers and clients that the tests run against, from
+# Debian's packages, if they are missing. Needs root or sudo only when something
+# has to be installed.
+set -euo pipefail
+
+packages=()
+command -v redis-server >/dev/null || packages+=(redis-server)
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages+=(postgresql)
+command -v psql >/dev/null || packages+=(postgresql-client)
+command -v curl >/dev/null || packages+=(curl)
+command -v openssl >/dev/null || packages+=(openssl)
+# The race detector links with C.
+command -v gcc >/dev/null || packages+=(gcc libc6-dev)
+
+[ ${#packages[@]} -gt 0 ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+	echo "The tests need: ${packages[*]}. This machine has no apt-get; install them and run 'make test' again." >&2
+	exit 1
+fi
+sudo=()
+if [ "$(id -u)" != 0 ]; then
+	command -v sudo >/dev/null || { echo "Installing ${packages[*]} needs root or sudo." >&2; exit 1; }
+	sudo=(sudo)
+fi
+echo "Installing ${packages[*]} …"
+export DEBIAN_FRONTEND=noninteractive
+"${sudo[@]}" apt-get update -qq
+"${sudo[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null

@@ -1,0 +1,129 @@
+package system
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tapis-project/podway/tests/parts"
+)
+
+// startWithin bounds the start of a program, on a machine that has much to do.
+const startWithin = time.Minute
+
+// System is a running Podway.
+type System struct {
+	Dir               string // of its state
+	APIPort, EdgePort int
+
+	t   testing.TB
+	bin string
+	env []string
+}
+
+// Start starts a control plane in development mode, with a limit on changes that
+// no test reaches, and waits until it answers. Further arguments are
+// environment variables of it, NAME=value.
+func Start(t testing.TB, env ...string) *System {
+	t.Helper()
+	bin := Program(t, "controlplane")
+	// Not t.TempDir: PostgreSQL's user can't pass through that one.
+	dir, err := os.MkdirTemp(built.dir, "state-") //nolint:usetesting // see above
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // see above
+		t.Fatal(err)
+	}
+	s := &System{Dir: dir, APIPort: parts.FreePort(t), EdgePort: parts.FreePort(t), t: t, bin: bin}
+	s.env = append(os.Environ(),
+		"PODWAY_STATE_DIR="+dir,
+		"PODWAY_API_PORT="+strconv.Itoa(s.APIPort),
+		"PODWAY_EDGE_PORT="+strconv.Itoa(s.EdgePort),
+		"PODWAY_REDIS_PORT="+strconv.Itoa(parts.FreePort(t)),
+		"PODWAY_MUTATIONS_PER_MINUTE=0",
+	)
+	s.env = append(s.env, env...)
+	t.Cleanup(s.clean)
+	startProcess(t, s.env, bin, "dev")
+	parts.Eventually(t, startWithin, s.answers)
+	return s
+}
+
+// clean ends the pods, which outlive a control plane that was killed.
+func (s *System) clean() {
+	cmd := exec.Command(s.bin, "dev", "--clean") //nolint:noctx // the test is over
+	cmd.Env = s.env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.t.Errorf("cleaning up: %v\n%s", err, out)
+	}
+}
+
+func (s *System) answers() error {
+	resp, err := http.Get(s.URL("/v3/healthcheck"))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
+
+// BaseURL is the address that clients are given.
+func (s *System) BaseURL() string { return "http://localhost:" + strconv.Itoa(s.APIPort) }
+
+// URL is the address of a path of the API.
+func (s *System) URL(path string) string { return s.BaseURL() + path }
+
+// CAFile holds the root certificate of the edge.
+func (s *System) CAFile() string { return filepath.Join(s.Dir, "ca.crt") }
+
+// StartEdge starts an edge for the system and waits until it accepts TLS.
+func (s *System) StartEdge() {
+	s.t.Helper()
+	edge := Program(s.t, "edge")
+	cmd := exec.CommandContext(s.t.Context(), s.bin, "dev", "--edge-env")
+	cmd.Env = s.env
+	out, err := cmd.Output()
+	if err != nil {
+		s.t.Fatalf("asking for the edge's environment: %v", err)
+	}
+	env := s.env
+	for line := range strings.Lines(string(out)) {
+		// export NAME='value'
+		name, value, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
+		env = append(env, name+"="+strings.Trim(value, "'"))
+	}
+	startProcess(s.t, env, edge, "run", "--config", filepath.Join(Repo(), "edge", "Caddyfile.dev"), "--adapter", "caddyfile")
+	parts.Eventually(s.t, startWithin, s.edgeAnswers)
+}
+
+func (s *System) edgeAnswers() error {
+	pem, err := os.ReadFile(s.CAFile())
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	d := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: Host("ready"), NextProtos: []string{"http/1.1"}}}
+	conn, err := d.DialContext(s.t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.EdgePort)))
+	if err != nil {
+		return fmt.Errorf("shaking hands with the edge: %w", err)
+	}
+	return conn.Close()
+}
+
+// Host is the host name of a pod's default networking entry.
+func Host(pod string) string { return pod + ".pods.dev.localhost" }
