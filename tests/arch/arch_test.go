@@ -26,14 +26,16 @@ var rules = []struct {
 	{"routes", nil, "the contract of the two halves is a leaf"},
 	{"sni", []string{"routes", "tests/parts"}, "wire code knows neither Caddy nor Redis"},
 	{"caddymodules", []string{"routes", "routes/redisroutes", "sni", "tests/parts", "edge"}, "the edge needs nothing of the control plane"},
-	{"edge", []string{"caddymodules"}, "the program is two import lines"},
+	{"edge", []string{"caddymodules", "routes", "sni/snitest", "tests/parts"}, "the program is two import lines, and its tests drive it from outside"},
 	{"controlplane/internal/pods", []string{"routes", "tests/parts"}, "the domain knows no adapter"},
 	{"controlplane/internal/config", nil, "reads the environment, nothing else"},
 	{"controlplane/internal/devtapis", []string{"controlplane/internal/tapis", "controlplane/internal/pods"}, "it is tested with the verification code of production"},
 	{"controlplane/internal/tapis", []string{"controlplane/internal/pods", "controlplane/internal/devtapis"}, "adapters meet in pods; its tests use the dev Tapis"},
-	{"controlplane/internal", []string{"controlplane/internal/pods", "controlplane/internal/store", "routes", "tests/parts"}, "adapters meet in pods; tests may use the real store"},
+	{"controlplane/internal", []string{"controlplane/internal/pods", "controlplane/internal/store", "controlplane/internal/reconcile", "routes", "tests/parts", "tests/kubetest"}, "adapters meet in pods; tests may use the real store"},
 	{"controlplane", []string{"controlplane/internal", "routes", "routes/redisroutes"}, "main wires everything of its half"},
-	{"tests", []string{"routes", "routes/redisroutes", "tests", "controlplane/internal/api/badinput"}, "black-box tests use public surfaces only"},
+	{"podctl", nil, "a client knows the public API only"},
+	{"deploy", nil, "what is deployed is built from outside"},
+	{"tests", []string{"routes", "routes/redisroutes", "tests", "deploy/cluster"}, "black-box tests use public surfaces only"},
 }
 
 type goPackage struct {
