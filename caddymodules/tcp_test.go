@@ -13,7 +13,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/coder/websocket"
 	"github.com/jackc/pgx/v5"
@@ -229,6 +231,8 @@ func TestPostgres(t *testing.T) {
 		{"psql without TLS", "host=db.pods.test sslmode=disable", "sslmode=require"},
 		{"psql to a stopped pod", "host=stopped.pods.test sslmode=verify-full", "this pod is stopped"},
 		{"psql to a web pod", "host=web.pods.test sslmode=verify-full", "this pod does not speak PostgreSQL"},
+		{"psql without server name", "host=db.pods.test sslmode=require sslsni=0 options=pod=db", "42"},
+		{"psql that names no pod at all", "host=db.pods.test sslmode=require sslsni=0", "options=pod%3D<pod id>"},
 		{"psql to no pod", "host=none.pods.test sslmode=verify-full", "there is no pod at this address"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -237,6 +241,81 @@ func TestPostgres(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The pod ends TLS with a certificate that the edge does not have.
+func TestPassthrough(t *testing.T) {
+	e := startEdge(t)
+	cert, pool := snitest.Certificate(t, "own.pods.test")
+	for _, alpn := range []string{"", "own-protocol"} {
+		up := snitest.Serve(t, func(c *net.TCPConn) {
+			tc := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: strings.Fields(alpn)})
+			defer tc.Close()
+			_, _ = io.Copy(tc, tc)
+		})
+		r := snitest.Route("own.pods.test", routes.TCP, up.Addr)
+		r.TLS = routes.Passthrough
+		e.publish(r)
+		raw, err := net.Dial("tcp", e.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := tls.Client(raw, &tls.Config{ServerName: "own.pods.test", RootCAs: pool, NextProtos: strings.Fields(alpn)})
+		if err := echo(c, "hello"); err != nil {
+			t.Errorf("ALPN %q: %v", alpn, err)
+		}
+		c.Close()
+	}
+}
+
+// Ctrl-C in psql: a second connection, without TLS, that names its session by a
+// key. The key is in Redis for other edges, until the session ends.
+func TestPsqlCancels(t *testing.T) {
+	rs := miniredis.RunT(t)
+	e := startEdgeOn(t, rs.Addr())
+	pg := parts.StartPostgres(t)
+	e.publish(snitest.Route("db.pods.test", routes.Postgres, fmt.Sprintf("127.0.0.1:%d", pg.Port)))
+	keys := func(want int) {
+		t.Helper()
+		parts.Eventually(t, limit, func() error {
+			n := 0
+			for _, k := range rs.Keys() {
+				if strings.HasPrefix(k, "podway:{default}:cancel:") {
+					n++
+				}
+			}
+			if n != want {
+				return fmt.Errorf("got %d cancel keys in Redis, want %d", n, want)
+			}
+			return nil
+		})
+	}
+	c, err := pgx.ConnectConfig(t.Context(), e.pgConfig("db.pods.test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys(1)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := c.Exec(t.Context(), "select pg_sleep(600)")
+		failed <- err
+	}()
+	parts.Eventually(t, limit, func() error { // a request may come before the statement, and is of no effect then
+		if err := c.PgConn().CancelRequest(t.Context()); err != nil {
+			return err
+		}
+		select {
+		case err := <-failed:
+			if pe, ok := errors.AsType[*pgconn.PgError](err); !ok || pe.Code != "57014" {
+				t.Errorf("got %v, want query_canceled", err)
+			}
+			return nil
+		case <-time.After(200 * time.Millisecond):
+			return errors.New("the statement goes on")
+		}
+	})
+	_ = c.Close(t.Context())
+	keys(0)
 }
 
 func TestRoutesOutliveRedisAndTheEdge(t *testing.T) {
@@ -372,4 +451,46 @@ func (e *edge) metrics() string {
 		e.t.Fatal(err)
 	}
 	return string(b)
+}
+
+// A route's own limit counts requests as it counts sessions.
+func TestPodLimitOfRequests(t *testing.T) {
+	e := startEdge(t)
+	entered, leave := make(chan struct{}), make(chan struct{})
+	up := pod(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			close(entered)
+			<-leave
+		}
+		_, _ = io.WriteString(w, "pod")
+	})
+	r := web("web.pods.test", up)
+	r.Limits = &routes.Limits{MaxConnections: 1}
+	e.publish(r)
+	first := make(chan error, 1)
+	go func() {
+		res, err := e.client("HTTP/1.1").Get("https://web.pods.test:" + e.port + "/slow")
+		if err == nil {
+			res.Body.Close()
+		}
+		first <- err
+	}()
+	<-entered
+	a := e.get(e.client("HTTP/2.0"), "https://web.pods.test/")
+	if a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(a.body, "as many connections as it may have") {
+		t.Errorf("got %d %q, want 503", a.StatusCode, a.body)
+	}
+	close(leave)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	parts.Eventually(t, limit, func() error {
+		if a := e.get(e.client("HTTP/2.0"), "https://web.pods.test/"); a.body != "pod" {
+			return fmt.Errorf("got %d %q after the first has left", a.StatusCode, a.body)
+		}
+		return nil
+	})
+	if !strings.Contains(e.metrics(), `podway_edge_sessions_refused_total{protocol="http"}`) {
+		t.Error("the metrics lack the refused requests")
+	}
 }

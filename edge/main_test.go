@@ -31,13 +31,16 @@ import (
 // limit is how long a test waits for what should take no time.
 const limit = 30 * time.Second
 
+// built is the folder of the program, "" if no test has needed it.
+var built string
+
 // build returns the program, built once.
 var build = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "podway-edge-bin-")
-	if err != nil {
+	var err error
+	if built, err = os.MkdirTemp("", "podway-edge-bin-"); err != nil {
 		return "", err
 	}
-	bin := filepath.Join(dir, "podway-edge")
+	bin := filepath.Join(built, "podway-edge")
 	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building: %w\n%s", err, out)
 	}
@@ -46,8 +49,8 @@ var build = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if bin, err := build(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(bin))
+	if built != "" {
+		_ = os.RemoveAll(built)
 	}
 	os.Exit(code)
 }

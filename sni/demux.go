@@ -14,18 +14,25 @@ import (
 	"time"
 
 	"github.com/tapis-project/podway/routes"
-	"github.com/tapis-project/podway/sni/pgwire"
 )
 
 // Demux runs TLS handshakes and sends each connection where its server name
-// belongs. All fields are required, except Ready and Started; they must not
-// change after the first Wrap.
+// belongs. All fields are required, except Zones, Parker, Ready and Started; they
+// must not change after the first Wrap.
 type Demux struct {
 	Table    *routes.Table
 	Sessions *Sessions
 	Dialer   *Dialer
+	Cancels  *Cancels
 	Stats    *Stats
 	Log      *slog.Logger
+
+	// Domains whose pods PostgreSQL clients without server name may ask for by a
+	// start-up option, such as "pods.dev.localhost". Nil: none.
+	Zones []string
+
+	// Parks idle sessions. Nil: each has two goroutines and two buffers.
+	Parker *Parker
 
 	// Closed once the table was filled. Handshakes wait for it, so that a client
 	// that comes too early is not told that its pod does not exist. Nil: the table
@@ -35,6 +42,8 @@ type Demux struct {
 	// Closed once the HTTP server has started completely. Its listeners get no
 	// connections before. Nil: it has.
 	Started <-chan struct{}
+
+	refused Throttle
 }
 
 // Wrap returns a listener of the connections that are for an HTTP server: of
@@ -121,8 +130,15 @@ func (d *Demux) serve(hub *Hub, nc net.Conn) {
 	}()
 	if err := d.handshake(tc, c); err != nil {
 		c.Abandon()
-		_ = c.Close()
+		if c.through != nil {
+			d.passthrough(c)
+			return
+		}
 		o := outcomeOf(err)
+		if c.cancel != nil {
+			o = d.cancel(c, *c.cancel)
+		}
+		_ = c.Close()
 		d.Stats.Opened(o)
 		d.Log.Debug("opening connection failed", "remote", c.RemoteAddr(), "result", o.String(), "error", err)
 		return
@@ -170,45 +186,94 @@ func (d *Demux) dispatch(hub *Hub, tc *tls.Conn, c *Conn) {
 		// The handshake was all a certificate authority asks for.
 		d.Stats.Opened(ClientGone)
 		closeClient(tc)
-	case e == nil && c.Postgres():
-		d.refuse(tc, c, nil, UnknownName)
+	case speaksPostgres(c, state, e):
+		d.postgres(tc, c, e)
 	case e == nil && state.NegotiatedProtocol == "":
-		d.refuse(tc, c, nil, UnknownName)
-	case c.Postgres() && e.Protocol == routes.HTTP:
-		d.refuse(tc, c, e, WrongProtocol)
+		d.refuse(tc, c, UnknownName)
 	case e == nil || e.Protocol == routes.HTTP:
 		d.Stats.Opened(HTTPConnection)
 		hub.deliver(tc)
 	default:
-		d.session(tc, c, e)
+		d.session(visitor{
+			down: tc, conn: c,
+			refuse: func(why Outcome) { d.refuseSession(tc, c, e, why) },
+			begin:  func(*net.TCPConn) (conversation, func(), error) { return conversation{}, func() {}, nil },
+		}, e)
 	}
 }
 
+// visitor is a client whose route is known.
+type visitor struct {
+	down duplex // what to relay: TLS, or below it if that ends in the pod
+	conn *Conn
+
+	// Ends the connection and says why, as far as the protocol can.
+	refuse func(why Outcome)
+
+	// Prepares the relay, once the pod is connected. What it returns is called at
+	// the end of the session.
+	begin func(up *net.TCPConn) (talk conversation, end func(), err error)
+}
+
 // session relays one connection of a TCP route.
-func (d *Demux) session(tc *tls.Conn, c *Conn, e *routes.Entry) {
-	client := AddrOf(c.RemoteAddr())
+func (d *Demux) session(v visitor, e *routes.Entry) {
+	client := AddrOf(v.conn.RemoteAddr())
 	if !e.Allows(client.Addr()) {
-		d.refuse(tc, c, e, AddressDenied)
+		v.refuse(AddressDenied)
 		return
 	}
 	if e.State != routes.Live {
-		d.refuse(tc, c, e, NotLive)
+		v.refuse(NotLive)
 		return
 	}
 	ctx, x := d.Sessions.Open(context.Background(), d.Table, e, client)
-	defer x.End()
-	up, err := d.dial(ctx, c, e)
+	relayed := false
+	defer func() {
+		if !relayed {
+			x.End()
+		}
+	}()
+	if err := x.Refused(); err != nil {
+		if kept, ok := d.refused.Allow(time.Now()); ok {
+			d.Log.Warn("refusing sessions over a limit", "host", e.Host, "tenant", e.Tenant, "pod_id", e.Pod, "error", err, "not_logged", kept)
+		}
+		v.refuse(outcomeOf(err))
+		return
+	}
+	up, talk, end, err := d.connect(ctx, v, e)
 	if err != nil {
 		if ctx.Err() == nil { // else the route changed meanwhile
 			d.Log.Warn("connecting to pod failed", "host", e.Host, "tenant", e.Tenant, "pod_id", e.Pod, "remote", client, "error", err)
 		}
-		d.refuse(tc, c, e, UpstreamFailed)
+		v.refuse(UpstreamFailed)
 		return
 	}
 	d.Stats.Opened(TCPSession)
-	err = relay(ctx, tc, up, x)
-	d.Log.Debug("session ended", "host", e.Host, "tenant", e.Tenant, "pod_id", e.Pod, "remote", client,
-		"duration", time.Since(x.Since), "received", x.received.Load(), "sent", x.sent.Load(), "error", err)
+	relayed = true
+	relay(ctx, v.down, up, x, talk, d.Parker, func(err error) {
+		end()
+		if errors.Is(err, errPanicked) {
+			d.Log.Error("relaying session panicked", "host", e.Host, "remote", client, "error", err)
+		}
+		d.Log.Debug("session ended", "host", e.Host, "tenant", e.Tenant, "pod_id", e.Pod, "remote", client,
+			"duration", time.Since(x.Since), "received", x.received.Load(), "sent", x.sent.Load(), "error", err)
+		x.End()
+	})
+}
+
+// connect connects to the pod and prepares the relay.
+func (d *Demux) connect(ctx context.Context, v visitor, e *routes.Entry) (*net.TCPConn, conversation, func(), error) {
+	up, err := d.dial(ctx, v.conn, e)
+	if err != nil {
+		return nil, conversation{}, nil, err
+	}
+	talk, end, err := v.begin(up)
+	if err != nil {
+		end()
+		_ = up.Close()
+		return nil, conversation{}, nil, err
+	}
+	return up, talk, end, nil
 }
 
 func (d *Demux) dial(ctx context.Context, c *Conn, e *routes.Entry) (*net.TCPConn, error) {
@@ -223,69 +288,33 @@ func (d *Demux) dial(ctx context.Context, c *Conn, e *routes.Entry) (*net.TCPCon
 	return up, nil
 }
 
-// refuse ends a connection after its handshake. PostgreSQL clients are told why,
-// in their protocol; for the others there is nothing to say it in.
-func (d *Demux) refuse(tc *tls.Conn, c *Conn, e *routes.Entry, why Outcome) {
-	defer closeClient(tc)
+// refuse ends a connection whose handshake is done.
+func (d *Demux) refuse(down net.Conn, c *Conn, why Outcome) {
 	d.Stats.Opened(why)
 	d.Log.Debug("refusing connection", "remote", c.RemoteAddr(), "result", why.String())
-	if !c.Postgres() && tc.ConnectionState().NegotiatedProtocol != ALPNPostgres && (e == nil || e.Protocol != routes.Postgres) {
-		return
-	}
-	if err := c.SetDeadline(time.Now().Add(c.preface.OpenTimeout)); err != nil {
-		return
-	}
-	s, err := pgwire.ReadStartup(tc)
-	if err != nil || !s.IsMessage() {
-		return // a CancelRequest gets no answer
-	}
-	_, _ = tc.Write(postgresRefusal(e, why).Append(nil)) // nobody is left to tell if it fails
+	closeClient(down)
 }
 
-// postgresRefusal says why a PostgreSQL client can't be served by route e, nil
-// for none.
-func postgresRefusal(e *routes.Entry, why Outcome) pgwire.ErrorResponse {
-	switch why {
-	case UnknownName:
-		return pgwire.ErrorResponse{
-			Code: pgwire.ConnectionRejected, Message: "there is no pod at this address",
-			Hint: "Check the host name of the pod's networking entry.",
-		}
-	case WrongProtocol:
-		return pgwire.ErrorResponse{
-			Code: pgwire.ConnectionRejected, Message: "this pod does not speak PostgreSQL",
-			Hint: "It is reached by https. Give its networking entry the protocol postgres if it is a PostgreSQL server.",
-		}
-	case AddressDenied:
-		return pgwire.ErrorResponse{
-			Code: pgwire.InvalidAuthorization, Message: "this pod does not accept connections from your address",
-			Hint: "Its owner can change the pod's ip_allow_list.",
-		}
-	case NotLive:
-		return notLive(e.State)
-	default:
-		return pgwire.ErrorResponse{
-			Code: pgwire.CannotConnectNow, Message: "the pod did not accept the connection",
-			Hint: "It may still be starting: try again in a few seconds.",
-		}
+// refuseSession ends a connection to route e. Redis clients are told why: their
+// server may answer a command before it has come. For the others there is nothing
+// to say it in.
+func (d *Demux) refuseSession(tc *tls.Conn, c *Conn, e *routes.Entry, why Outcome) {
+	if e.Protocol == routes.Redis {
+		sendLast(tc, c, []byte("-ERR "+d.postgresRefusal(e, why).Message+"\r\n"))
 	}
+	d.refuse(tc, c, why)
 }
 
-func notLive(s routes.State) pgwire.ErrorResponse {
-	r := pgwire.ErrorResponse{Code: pgwire.CannotConnectNow}
-	switch s {
-	case routes.Stopped:
-		r.Message, r.Hint = "this pod is stopped", "Start it, then connect again."
-	case routes.Error:
-		r.Message, r.Hint = "this pod failed to start", "Its logs and action logs say why."
-	case routes.Finished:
-		r.Message, r.Hint = "this pod has finished", "Restart it, then connect again."
-	case routes.Deleting:
-		r.Message, r.Hint = "this pod is shutting down", "It can't be reached any more."
-	default:
-		r.Message, r.Hint = "this pod is starting", "Try again in a few seconds."
+// sendLast sends a last answer, and waits a moment for the client to read it, as
+// [Conn.refuse] does.
+func sendLast(tc *tls.Conn, c *Conn, answer []byte) {
+	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return
 	}
-	return r
+	if _, err := tc.Write(answer); err != nil || tc.CloseWrite() != nil {
+		return // nobody is left to tell
+	}
+	lingerClose(c.TCPConn)
 }
 
 // outcomeOf names the reason why a handshake failed.
@@ -302,6 +331,11 @@ func outcomeOf(err error) Outcome {
 		{ErrProxyHeader, BadProxyHeader},
 		{ErrTooManyBytes, TooManyBytes},
 		{ErrBusy, Overload},
+		{ErrOverload, Overload},
+		{ErrClientLimit, ClientLimit},
+		{ErrClientRate, ClientRate},
+		{ErrPodLimit, PodLimit},
+		{ErrTenantLimit, TenantLimit},
 		{os.ErrDeadlineExceeded, Timeout},
 		{io.EOF, ClientGone},
 		{io.ErrUnexpectedEOF, ClientGone},

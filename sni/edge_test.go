@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -48,11 +49,13 @@ func startEdge(t *testing.T, change func(*edge)) *edge {
 	stats := new(Stats)
 	e := &edge{
 		table: routes.NewTable(), sessions: NewSessions(stats), stats: stats, pool: pool,
-		preface: &Preface{Stats: stats}, hub: new(Hub),
+		preface: &Preface{Stats: stats, Passthrough: new(PassthroughCount)}, hub: new(Hub),
 	}
+	e.table.OnChange(e.preface.Passthrough.Changed)
 	e.table.OnChange(e.sessions.Changed)
 	e.demux = &Demux{
 		Table: e.table, Sessions: e.sessions, Stats: stats, Log: slog.New(slog.DiscardHandler),
+		Cancels: NewCancels(), Zones: []string{"pods.test"},
 		Dialer: &Dialer{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	}
 	protos := map[routes.Protocol][]string{
@@ -74,6 +77,7 @@ func startEdge(t *testing.T, change func(*edge)) *edge {
 	if change != nil {
 		change(e)
 	}
+	e.park(t)
 	sock, err := Listen(t.Context(), "127.0.0.1:0", net.ListenConfig{})
 	if err != nil {
 		t.Fatal(err)
@@ -81,6 +85,35 @@ func startEdge(t *testing.T, change func(*edge)) *edge {
 	e.addr = sock.Addr().String()
 	e.serve(t, sock)
 	return e
+}
+
+// parkAfter makes sessions idle so early that every test meets it.
+const parkAfter = 10 * time.Millisecond
+
+// park gives the edge a parker, which ends after the last session.
+func (e *edge) park(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		return
+	}
+	k, err := NewParker(parkAfter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.demux.Parker = k
+	t.Cleanup(func() {
+		e.sessions.Drain(stopped())
+		ctx, stop := context.WithTimeout(context.Background(), limit)
+		defer stop()
+		if !e.sessions.WaitEmpty(ctx) {
+			t.Error("sessions go on after the test")
+		}
+		if n := k.Parked(); n != 0 {
+			t.Errorf("got %d directions parked without a session, want none", n)
+		}
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // serve runs an HTTP server on a handle, as a new configuration would.
@@ -127,6 +160,9 @@ func (e *edge) connect(t *testing.T, host string, alpn ...string) *tls.Conn {
 	return c
 }
 
+// loopbackOnly is a resolver without DNS.
+func loopbackOnly(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
+
 // echo sends a line and expects it back.
 func echo(c net.Conn, text string) error {
 	if _, err := c.Write([]byte(text + "\n")); err != nil {
@@ -135,6 +171,18 @@ func echo(c net.Conn, text string) error {
 	got, err := bufio.NewReader(c).ReadString('\n')
 	if err != nil || got != text+"\n" {
 		return fmt.Errorf("got %q, %w, want %q", got, err, text)
+	}
+	return nil
+}
+
+// echoPostgres begins a session with a pod that echoes its start, and one line.
+func echoPostgres(c net.Conn, text string) error {
+	if _, err := io.WriteString(c, startup+text+"\n"); err != nil {
+		return err
+	}
+	got := make([]byte, len(startup)+len(text)+1)
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != startup+text+"\n" {
+		return fmt.Errorf("got %q, %w, want %q", got, err, startup+text+"\n")
 	}
 	return nil
 }
@@ -177,8 +225,11 @@ func (e *edge) quiet(t *testing.T) {
 		if n, m := e.preface.Open(), e.sessions.Len(); n != 0 || m != 0 {
 			return fmt.Errorf("got %d connections and %d sessions, want none", n, m)
 		}
-		if n := len(e.preface.slots); n != 0 {
-			return fmt.Errorf("got %d handshakes computing, want none", n)
+		if n, m := e.preface.Handshaking(), e.preface.Clients(); n != 0 || m != 0 {
+			return fmt.Errorf("got %d handshakes computing and %d clients, want none", n, m)
+		}
+		if n, m := e.sessions.pods.size(), e.sessions.tenants.size(); n != 0 || m != 0 {
+			return fmt.Errorf("got %d pods and %d tenants counted, want none", n, m)
 		}
 		return nil
 	})

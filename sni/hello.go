@@ -19,13 +19,28 @@ const (
 // HelloProtocol returns what a client that sends hello will speak: PostgreSQL if
 // it said so before TLS, else the protocol of its host's route, else "".
 func HelloProtocol(table *routes.Table, hello *tls.ClientHelloInfo) routes.Protocol {
+	e := table.Lookup(routes.NormalizeHost(hello.ServerName))
+	passThrough(hello, e)
 	if c, ok := hello.Conn.(*Conn); ok && c.Postgres() {
 		return routes.Postgres
 	}
-	if e := table.Lookup(routes.NormalizeHost(hello.ServerName)); e != nil {
+	if e != nil {
 		return e.Protocol
 	}
+	if hello.ServerName == "" && slices.Contains(hello.SupportedProtos, ALPNPostgres) {
+		return routes.Postgres
+	}
 	return ""
+}
+
+// HelloUnnamed reports whether a client names no server, and may do so later in
+// its own protocol. It has to be shown a certificate of a name it might mean.
+func HelloUnnamed(hello *tls.ClientHelloInfo) bool {
+	if hello.ServerName != "" {
+		return false
+	}
+	c, ok := hello.Conn.(*Conn)
+	return ok && c.Postgres() || slices.Contains(hello.SupportedProtos, ALPNPostgres)
 }
 
 // HelloAdmitted reports whether a client shall be shown a certificate at all.
@@ -35,11 +50,15 @@ func HelloAdmitted(table *routes.Table, hello *tls.ClientHelloInfo) bool {
 	if slices.Equal(hello.SupportedProtos, []string{alpnACME}) {
 		return true
 	}
+	if HelloUnnamed(hello) {
+		return true
+	}
 	name := routes.NormalizeHost(hello.ServerName)
 	if name == "" {
 		return false
 	}
 	if e := table.Lookup(name); e != nil {
+		passThrough(hello, e)
 		return e.TLS != routes.Passthrough // its certificate is in the pod
 	}
 	if c, ok := hello.Conn.(*Conn); ok && c.Postgres() {

@@ -1,6 +1,7 @@
 package sni
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"log/slog"
@@ -8,9 +9,11 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/tapis-project/podway/routes"
 	"github.com/tapis-project/podway/sni/pgwire"
 )
 
@@ -20,18 +23,22 @@ const (
 	DefaultMaxOpenBytes   = 64 << 10
 	DefaultMaxConnections = 20000
 	DefaultMaxHandshakes  = 512
+	DefaultMaxPerClient   = 256
+	DefaultNewPerSecond   = 50
+	DefaultNewBurst       = 200
 )
 
 // Why a connection was ended ahead of TLS. Reads of a [Conn] return them.
 var (
 	ErrPlainHTTP       = errors.New("plain HTTP on a port that speaks TLS")
 	ErrPostgresPlain   = errors.New("PostgreSQL client without TLS")
-	ErrPostgresCancel  = errors.New("PostgreSQL CancelRequest without a session to cancel")
+	ErrPostgresCancel  = errors.New("PostgreSQL CancelRequest instead of TLS")
 	ErrInjected        = errors.New("bytes between a PostgreSQL request and its answer")
 	ErrUnknownProtocol = errors.New("neither TLS nor PostgreSQL")
 	ErrProxyHeader     = errors.New("no valid PROXY header from an address that has to send one")
 	ErrTooManyBytes    = errors.New("too many bytes before a route was known")
 	ErrBusy            = errors.New("too many handshakes at once")
+	ErrOverload        = errors.New("too many connections")
 )
 
 // Preface makes a [Conn] of each connection of a listener. The zero value works;
@@ -53,10 +60,21 @@ type Preface struct {
 	// client does not count, so silent clients keep nobody out. Default: 512.
 	MaxHandshakes int
 
+	// How many connections one client may have open: an IPv4 address, or the /64 of
+	// an IPv6 address. Default: 256.
+	MaxPerClient int
+
+	// How many connections one client may open per second for long, and how many
+	// at once. Default: 50 and 200.
+	NewPerSecond, NewBurst int
+
 	// Addresses of load balancers. A connection from one of them has to begin
 	// with a PROXY header, version 1 or 2, which names the client; from any other
 	// address such a header is not understood. Default: none.
 	ProxyProtocolFrom []netip.Prefix
+
+	// Routes whose TLS ends in the pod. Nil: none.
+	Passthrough *PassthroughCount
 
 	// Where to count. May be nil.
 	Stats *Stats
@@ -64,39 +82,55 @@ type Preface struct {
 	// Where to report what the operator can mend. May be nil.
 	Log *slog.Logger
 
-	open  atomic.Int64
-	slots chan struct{}
+	once    sync.Once
+	open    atomic.Int64
+	slots   chan struct{}
+	clients *counts[netip.Prefix]
+	rates   *rates
+	refused Throttle
 }
 
 // Wrap returns a listener of [Conn]s. The connections of ln have to be
 // *net.TCPConn.
 func (p *Preface) Wrap(ln net.Listener) net.Listener {
-	if p.OpenTimeout == 0 {
-		p.OpenTimeout = DefaultOpenTimeout
-	}
-	if p.MaxOpenBytes == 0 {
-		p.MaxOpenBytes = DefaultMaxOpenBytes
-	}
-	if p.MaxConnections == 0 {
-		p.MaxConnections = DefaultMaxConnections
-	}
-	if p.MaxHandshakes == 0 {
-		p.MaxHandshakes = DefaultMaxHandshakes
-	}
+	p.once.Do(p.begin)
+	return &prefaceListener{Listener: ln, preface: p}
+}
+
+// begin sets defaults and makes what counts.
+func (p *Preface) begin() {
+	p.OpenTimeout = cmp.Or(p.OpenTimeout, DefaultOpenTimeout)
+	p.MaxOpenBytes = cmp.Or(p.MaxOpenBytes, DefaultMaxOpenBytes)
+	p.MaxConnections = cmp.Or(p.MaxConnections, DefaultMaxConnections)
+	p.MaxHandshakes = cmp.Or(p.MaxHandshakes, DefaultMaxHandshakes)
+	p.MaxPerClient = cmp.Or(p.MaxPerClient, DefaultMaxPerClient)
+	p.NewPerSecond = cmp.Or(p.NewPerSecond, DefaultNewPerSecond)
+	p.NewBurst = cmp.Or(p.NewBurst, DefaultNewBurst)
 	if p.Stats == nil {
 		p.Stats = new(Stats)
 	}
 	if p.Log == nil {
 		p.Log = slog.New(slog.DiscardHandler)
 	}
-	if p.slots == nil {
-		p.slots = make(chan struct{}, p.MaxHandshakes)
-	}
-	return &prefaceListener{Listener: ln, preface: p}
+	p.slots = make(chan struct{}, p.MaxHandshakes)
+	p.clients = newCounts[netip.Prefix]()
+	p.rates = newRates(p.NewPerSecond, p.NewBurst)
 }
 
 // Open returns how many connections are open.
 func (p *Preface) Open() int { return int(p.open.Load()) }
+
+// Handshaking returns how many handshakes compute right now.
+func (p *Preface) Handshaking() int {
+	p.once.Do(p.begin)
+	return len(p.slots)
+}
+
+// Clients returns how many clients have connections.
+func (p *Preface) Clients() int {
+	p.once.Do(p.begin)
+	return p.clients.size()
+}
 
 // trusts reports whether connections from a have to begin with a PROXY header.
 func (p *Preface) trusts(a net.Addr) bool {
@@ -133,20 +167,53 @@ func (p *Preface) admit(c net.Conn) *Conn {
 		return nil
 	}
 	p.Stats.Accepted.Add(1)
-	if p.open.Add(1) > int64(p.MaxConnections) {
-		p.open.Add(-1)
-		p.Stats.Opened(Overload)
-		_ = tcp.SetLinger(0) // the cheapest end: no state is kept of it
-		_ = tcp.Close()
-		return nil
-	}
 	conn := &Conn{TCPConn: tcp, preface: p, deadline: time.Now().Add(p.OpenTimeout), left: p.MaxOpenBytes}
 	conn.proxied = p.trusts(tcp.RemoteAddr())
+	if err := p.enter(conn); err != nil {
+		o := outcomeOf(err)
+		p.Stats.Opened(o)
+		p.logRefusal(conn, o)
+		_ = tcp.SetLinger(0) // the cheapest end: no state is kept of it
+		_ = conn.Close()
+		return nil
+	}
 	if err := tcp.SetDeadline(conn.deadline); err != nil {
 		_ = conn.Close()
 		return nil
 	}
 	return conn
+}
+
+// enter counts a connection, which Close counts out. One that begins with a PROXY
+// header has no client yet.
+func (p *Preface) enter(c *Conn) error {
+	if p.open.Add(1) > int64(p.MaxConnections) {
+		return ErrOverload
+	}
+	if c.proxied {
+		return nil
+	}
+	return p.enterClient(c)
+}
+
+// enterClient counts a connection of its client.
+func (p *Preface) enterClient(c *Conn) error {
+	client := clientPrefix(AddrOf(c.RemoteAddr()).Addr())
+	if !p.rates.take(client, time.Now()) {
+		return ErrClientRate
+	}
+	if !p.clients.enter(client, p.MaxPerClient) {
+		return ErrClientLimit
+	}
+	c.client = client
+	return nil
+}
+
+// logRefusal tells the operator that a limit was reached.
+func (p *Preface) logRefusal(c *Conn, o Outcome) {
+	if kept, ok := p.refused.Allow(time.Now()); ok {
+		p.Log.Warn("refusing connections over a limit", "remote", c.RemoteAddr(), "result", o.String(), "not_logged", kept)
+	}
 }
 
 // Conn is a client's connection below TLS. It reads what comes ahead of the
@@ -167,7 +234,14 @@ type Conn struct {
 	postgres bool // an SSLRequest was answered
 	sniffed  bool // TLS has begun
 	opened   bool
-	slot     bool // this handshake is one of those that compute
+	slot     bool            // this handshake is one of those that compute
+	cancel   *pgwire.Startup // a CancelRequest came instead of TLS
+
+	client netip.Prefix // under which it is counted; zero if it is not
+
+	recording bool          // the bytes of the handshake are kept
+	record    []byte        // those bytes
+	through   *routes.Entry // TLS ends in the pod of this route
 
 	remote, local net.Addr // of the PROXY header; nil: the socket's
 	closed        atomic.Bool
@@ -198,6 +272,9 @@ func (c *Conn) LocalAddr() net.Addr {
 func (c *Conn) Close() error {
 	if c.closed.CompareAndSwap(false, true) {
 		c.preface.open.Add(-1)
+		if c.client.IsValid() {
+			c.preface.clients.leave(c.client)
+		}
 	}
 	return c.TCPConn.Close()
 }
@@ -206,6 +283,7 @@ func (c *Conn) Close() error {
 // ran the handshake calls it once the handshake is done.
 func (c *Conn) Opened() error {
 	c.opened = true
+	c.recording, c.record = false, nil
 	c.release()
 	return c.SetDeadline(time.Time{})
 }
@@ -217,17 +295,34 @@ func (c *Conn) Abandon() { c.release() }
 // a buffer of at least 16 bytes, and answers what comes ahead of TLS; crypto/tls
 // passes 512 or more.
 func (c *Conn) Read(b []byte) (int, error) {
-	if c.sniffed {
-		return c.read(b)
+	if c.opened {
+		return c.TCPConn.Read(b)
 	}
-	return c.sniff(b)
+	if c.through != nil {
+		return 0, errPassthrough
+	}
+	next := c.sniff
+	if c.sniffed {
+		next = c.read
+	}
+	n, err := next(b)
+	if c.recording {
+		c.record = append(c.record, b[:n]...)
+	}
+	return n, err
+}
+
+// Write sends bytes to the client, but none of a handshake that is the pod's to
+// answer.
+func (c *Conn) Write(b []byte) (int, error) {
+	if c.through != nil && !c.opened {
+		return 0, errPassthrough
+	}
+	return c.TCPConn.Write(b)
 }
 
 // read reads from the socket within the limits.
 func (c *Conn) read(b []byte) (int, error) {
-	if c.opened {
-		return c.TCPConn.Read(b)
-	}
 	if c.left <= 0 {
 		return 0, ErrTooManyBytes
 	}
@@ -295,6 +390,7 @@ func (c *Conn) sniff(b []byte) (int, error) {
 		switch {
 		case b[0] == tlsHandshake:
 			c.sniffed = true
+			c.recording = c.preface.Passthrough.any()
 			return n, nil
 		case b[0] == postgresStart && !c.postgres:
 			err = c.answerPostgres(b, n)
@@ -349,8 +445,7 @@ func (c *Conn) answerPostgres(b []byte, n int) error {
 		c.gssDone = true
 		return c.send(pgwire.AnswerNo)
 	case pgwire.CancelRequest:
-		// It names a session by a key, not a host.
-		return ErrPostgresCancel
+		return c.readCancel(b, n)
 	default:
 		return c.refuse(ErrPostgresPlain, pgwire.ErrorResponse{
 			Code:    pgwire.InvalidAuthorization,
@@ -358,6 +453,25 @@ func (c *Conn) answerPostgres(b []byte, n int) error {
 			Hint:    "Connect with sslmode=require, or sslmode=verify-full to also check the certificate.",
 		}.Append(nil))
 	}
+}
+
+// readCancel reads the rest of a CancelRequest, whose first n bytes are in b. It
+// names a session by a key, not a host: [Demux] finds out where that is.
+func (c *Conn) readCancel(b []byte, n int) error {
+	want, _, _ := pgwire.Head(b) // checked by the caller
+	if n > want || want > len(b) {
+		return ErrInjected
+	}
+	if _, err := c.readMore(b[:want], n, want); err != nil {
+		return err
+	}
+	s, err := pgwire.ParseStartup(b[:want])
+	if err != nil {
+		return ErrUnknownProtocol
+	}
+	c.release()
+	c.cancel = &s
+	return ErrPostgresCancel
 }
 
 // plainHTTP is the answer to a client that does not speak TLS.

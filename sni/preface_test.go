@@ -1,10 +1,12 @@
 package sni
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -111,7 +113,7 @@ func TestTLSAfterPostgresRequests(t *testing.T) {
 					t.Fatalf("got %q, %v, want %q", got, err, want)
 				}
 			}
-			if err := echo(e.client(c, "db.pods.test", ALPNPostgres), "hello"); err != nil {
+			if err := echoPostgres(e.client(c, "db.pods.test", ALPNPostgres), "hello"); err != nil {
 				t.Error(err)
 			}
 		})
@@ -304,3 +306,79 @@ type readLen struct {
 func (r readLen) Read(b []byte) (int, error)  { *r.n = len(b); return 0, io.EOF }
 func (r readLen) Write(b []byte) (int, error) { return len(b), nil }
 func (r readLen) RemoteAddr() net.Addr        { return nil }
+
+// A header is required of load balancers and of nobody else: what it says of
+// others counts for nothing, not even in the log.
+func TestProxyHeaderOfAStranger(t *testing.T) {
+	var log bytes.Buffer
+	e := startEdge(t, func(e *edge) {
+		e.preface.ProxyProtocolFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
+		e.demux.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	r := snitest.Route("echo.pods.test", routes.TCP, snitest.Echo(t).Addr)
+	r.IPAllow = []string{"192.0.2.1", "127.0.0.3"}
+	snitest.Set(t, e.table, r)
+	const header = "PROXY TCP4 192.0.2.1 192.0.2.200 40000 443\r\n"
+	for _, tt := range []struct {
+		name, from, header string
+		outcome            Outcome
+	}{
+		{"a load balancer that names an allowed client", "127.0.0.2", header, TCPSession},
+		{"a load balancer without a header", "127.0.0.2", "", BadProxyHeader},
+		{"a stranger with a header", "127.0.0.4", header, UnknownProtocol},
+		{"a client that may connect, with a header", "127.0.0.3", header, UnknownProtocol},
+		{"a client that may connect", "127.0.0.3", "", TCPSession},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := e.stats.opened[tt.outcome].Load()
+			c, err := e.dialFrom(t, tt.from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(c, tt.header); err != nil {
+				t.Fatal(err)
+			}
+			tc := e.client(c, "echo.pods.test")
+			if err := echo(tc, "hello"); (err == nil) != (tt.outcome == TCPSession) {
+				t.Errorf("got %v", err)
+			}
+			tc.Close()
+			e.outcome(t, tt.outcome, before+1)
+		})
+	}
+	e.quiet(t)
+	if s := log.String(); !strings.Contains(s, "remote=127.0.0.4:") || strings.Contains(s, "remote=192.0.2.1:40000 result=unknown") {
+		t.Errorf("got the log %s", s)
+	}
+}
+
+// The header comes before everything else, also before what the edge has read.
+func TestProxyHeaderToAPostgresPod(t *testing.T) {
+	e := startEdge(t, nil)
+	got := make(chan string, 2)
+	up := snitest.Serve(t, func(c *net.TCPConn) {
+		b := bufio.NewReader(c)
+		line, _ := b.ReadString('\n')
+		s, err := pgwire.ReadStartup(b)
+		if err == nil && s.IsMessage() {
+			_, _ = io.WriteString(c, keyStart)
+		}
+		got <- fmt.Sprintf("%.11s %d %v", line, s.Code, err)
+		_, _ = io.Copy(io.Discard, b)
+	})
+	r := snitest.Route("db.pods.test", routes.Postgres, up.Addr)
+	r.ProxyProtocol = 1
+	snitest.Set(t, e.table, r)
+	c := e.postgresTLS(t, "db.pods.test")
+	openSession(t, c)
+	if g, want := <-got, fmt.Sprintf("PROXY TCP4  %d <nil>", pgwire.Protocol30); g != want {
+		t.Errorf("got %q, want %q", g, want)
+	}
+	request := pgwire.Startup{Code: pgwire.CancelRequest, PID: testPID, Key: []byte(testKey)}
+	if _, err := e.dial(t).Write(request.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if g, want := <-got, fmt.Sprintf("PROXY TCP4  %d <nil>", pgwire.CancelRequest); g != want {
+		t.Errorf("got %q, want %q", g, want)
+	}
+}

@@ -26,8 +26,14 @@ func (c *Conn) readProxyHeader() error {
 		return err
 	}
 	c.proxied = false
-	if src, dst, ok := h.TCPAddrs(); ok && !h.Command.IsLocal() {
-		c.remote, c.local = src, dst
+	src, dst, ok := h.TCPAddrs()
+	if !ok || h.Command.IsLocal() {
+		return nil
+	}
+	c.remote, c.local = src, dst
+	if err := c.preface.enterClient(c); err != nil {
+		c.preface.logRefusal(c, outcomeOf(err))
+		return err
 	}
 	return nil
 }

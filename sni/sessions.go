@@ -20,6 +20,12 @@ var (
 	ErrDraining = errors.New("the edge is shutting down")
 )
 
+// Defaults of [Sessions.Limit].
+const (
+	DefaultMaxPerPod    = 1000
+	DefaultMaxPerTenant = 5000
+)
+
 // Sessions holds what is going on right now, by route: TCP sessions and HTTP
 // requests. It ends exactly those whose route stops to be the one they were
 // opened for. One registry serves the whole process, so that a new configuration
@@ -29,6 +35,10 @@ type Sessions struct {
 	seed   maphash.Seed
 	shards [64]shard
 	total  atomic.Int64
+
+	pods                *counts[routes.PodRef]
+	tenants             *counts[string]
+	maxPods, maxTenants atomic.Int64
 
 	mu    sync.Mutex
 	empty []chan struct{} // closed when total becomes 0
@@ -50,15 +60,47 @@ type Session struct {
 	all            *Sessions
 	stats          *protocolStats
 	cancel         context.CancelCauseFunc
+	refused        error
 }
 
 // NewSessions returns an empty registry that counts in stats.
 func NewSessions(stats *Stats) *Sessions {
-	s := &Sessions{stats: stats, seed: maphash.MakeSeed()}
+	s := &Sessions{stats: stats, seed: maphash.MakeSeed(), pods: newCounts[routes.PodRef](), tenants: newCounts[string]()}
+	s.Limit(DefaultMaxPerPod, DefaultMaxPerTenant)
 	for i := range s.shards {
 		s.shards[i].byHost = map[string]map[*Session]struct{}{}
 	}
 	return s
+}
+
+// Limit sets how many sessions and requests may go on at once at one pod, unless
+// its route says otherwise, and at all pods of one tenant. It ends none of those
+// that go on.
+func (s *Sessions) Limit(perPod, perTenant int) {
+	s.maxPods.Store(int64(perPod))
+	s.maxTenants.Store(int64(perTenant))
+}
+
+// enter counts a session of a route, unless a limit forbids it.
+func (s *Sessions) enter(e *routes.Entry) error {
+	most := int(s.maxPods.Load())
+	if e.Limits != nil && e.Limits.MaxConnections > 0 {
+		most = e.Limits.MaxConnections
+	}
+	pod := routes.PodRef{Tenant: e.Tenant, Pod: e.Pod}
+	if !s.pods.enter(pod, most) {
+		return ErrPodLimit
+	}
+	if !s.tenants.enter(e.Tenant, int(s.maxTenants.Load())) {
+		s.pods.leave(pod)
+		return ErrTenantLimit
+	}
+	return nil
+}
+
+func (s *Sessions) leave(e *routes.Entry) {
+	s.pods.leave(routes.PodRef{Tenant: e.Tenant, Pod: e.Pod})
+	s.tenants.leave(e.Tenant)
 }
 
 func (s *Sessions) shard(host string) *shard {
@@ -68,7 +110,8 @@ func (s *Sessions) shard(host string) *shard {
 // Open registers a session of route e, which the caller found in table. The
 // returned context ends with the session, or earlier with a cause: ErrRevoked as
 // soon as the route changes, ErrDraining when the edge shuts down. It is
-// ErrRevoked from the start if the route changed after the caller found it.
+// ErrRevoked from the start if the route changed after the caller found it. Over
+// a limit the session is over at once, see [Session.Refused].
 //
 // The caller must call [Session.End].
 func (s *Sessions) Open(ctx context.Context, table *routes.Table, e *routes.Entry, client netip.AddrPort) (context.Context, *Session) {
@@ -76,6 +119,11 @@ func (s *Sessions) Open(ctx context.Context, table *routes.Table, e *routes.Entr
 	x := &Session{
 		Entry: e, Client: client, Since: time.Now(),
 		all: s, stats: s.stats.of(e.Protocol), cancel: cancel,
+	}
+	if x.refused = s.enter(e); x.refused != nil {
+		x.stats.refused.Add(1)
+		cancel(x.refused)
+		return ctx, x
 	}
 	x.stats.opened.Add(1)
 	x.stats.active.Add(1)
@@ -99,6 +147,10 @@ func (s *Sessions) Open(ctx context.Context, table *routes.Table, e *routes.Entr
 	return ctx, x
 }
 
+// Refused returns [ErrPodLimit] or [ErrTenantLimit] if the session must not begin,
+// else nil.
+func (x *Session) Refused() error { return x.refused }
+
 // End removes the session. It may be called more than once.
 func (x *Session) End() {
 	s := x.all
@@ -114,6 +166,7 @@ func (x *Session) End() {
 	if !live {
 		return
 	}
+	s.leave(x.Entry)
 	x.stats.active.Add(-1)
 	if s.total.Add(-1) == 0 {
 		s.mu.Lock()

@@ -20,22 +20,29 @@ const (
 	TooManyBytes                   // over the byte limit before a route was known
 	PlainHTTP                      // HTTP without TLS
 	PlainPostgres                  // PostgreSQL without TLS
-	PostgresCancel                 // CancelRequest that nobody waits for
+	PostgresCancel                 // CancelRequest for no session that goes on
+	CancelForwarded                // CancelRequest that was passed to its pod
 	UnknownProtocol                // neither TLS nor PostgreSQL
 	BadProxyHeader                 // no valid PROXY header where one is required
 	BadHandshake                   // TLS failed: versions, ALPN, certificates, alerts
 	UnknownName                    // no route for the server name
+	NoName                         // no server name where one is needed
 	NotLive                        // the route's pod does not run
 	WrongProtocol                  // the pod does not speak what the client speaks
 	AddressDenied                  // not on the route's address list
 	UpstreamFailed                 // the pod did not accept the connection
+	ClientLimit                    // over the connections of one client
+	ClientRate                     // over the new connections per second of one client
+	PodLimit                       // over the connections of one pod
+	TenantLimit                    // over the connections of one tenant's pods
 	outcomes                       // how many there are
 )
 
 var outcomeNames = [outcomes]string{
 	"http", "tcp", "client_gone", "timeout", "overload", "too_many_bytes", "plain_http", "plain_postgres",
-	"postgres_cancel", "unknown_protocol", "bad_proxy_header", "bad_handshake", "unknown_name", "not_live",
-	"wrong_protocol", "address_denied", "upstream_failed",
+	"postgres_cancel", "cancel_forwarded", "unknown_protocol", "bad_proxy_header", "bad_handshake", "unknown_name",
+	"no_name", "not_live", "wrong_protocol", "address_denied", "upstream_failed", "client_limit", "client_rate",
+	"pod_limit", "tenant_limit",
 }
 
 // String returns the outcome's label.
@@ -47,13 +54,16 @@ type Stats struct {
 	Accepted   atomic.Uint64 // connections
 	Handshakes atomic.Uint64 // TLS handshakes that succeeded
 
+	// Cancel keys that could not be shared because too many others waited.
+	CancelsDropped atomic.Uint64
+
 	opened    [outcomes]atomic.Uint64
 	protocols [8]protocolStats // by index in protocols
 }
 
 type protocolStats struct {
-	opened, revoked, active, received, sent atomic.Int64
-	_                                       [3]int64 // a cache line of its own: bytes are counted often
+	opened, refused, revoked, active, received, sent atomic.Int64
+	_                                                [2]int64 // a cache line of its own: bytes are counted often
 }
 
 // Opened counts how the opening of a connection ended.
@@ -70,6 +80,7 @@ func (s *Stats) Outcomes(f func(o Outcome, n uint64)) {
 type ProtocolStats struct {
 	Protocol routes.Protocol
 	Opened   uint64 // sessions and HTTP requests that were begun
+	Refused  uint64 // those that were not, over a limit of the pod or the tenant
 	Active   int64  // those that go on
 	Revoked  uint64 // those that were ended because their route changed
 	Received uint64 // bytes from clients, of sessions only
@@ -87,6 +98,7 @@ func (s *Stats) Protocols() []ProtocolStats {
 		all = append(all, ProtocolStats{
 			Protocol: p,
 			Opened:   uint64(c.opened.Load()),
+			Refused:  uint64(c.refused.Load()),
 			Active:   c.active.Load(),
 			Revoked:  uint64(c.revoked.Load()),
 			Received: uint64(c.received.Load()),

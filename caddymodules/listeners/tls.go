@@ -13,11 +13,17 @@ type getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 // knownNamesOnly makes a handshake fail with the alert unrecognized_name if no
 // route, and no protocol that could tell so, is behind its server name. That is
 // what crypto/tls makes of a GetCertificate that finds none. A name that get has
-// no certificate for is not recognized either.
-func knownNamesOnly(table *routes.Table, get getCertificate) getCertificate {
+// no certificate for is not recognized either. A client that will name its pod
+// later is shown a certificate of the first zone.
+func knownNamesOnly(table *routes.Table, zones []string, get getCertificate) getCertificate {
 	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		if !sni.HelloAdmitted(table, hello) {
 			return nil, nil //nolint:nilnil // see above
+		}
+		if sni.HelloUnnamed(hello) && len(zones) > 0 {
+			named := *hello
+			named.ServerName = "pod." + zones[0]
+			hello = &named
 		}
 		cert, err := get(hello)
 		if err != nil || cert == nil || len(cert.Certificate) == 0 {

@@ -113,6 +113,9 @@ func (m *Demux) WrapListener(ln net.Listener) net.Listener {
 		Table:    m.app.Table(),
 		Sessions: m.app.Sessions(),
 		Dialer:   m.app.Dialer(),
+		Cancels:  m.app.Cancels(),
+		Zones:    m.app.Zones(),
+		Parker:   m.app.Parker(),
 		Stats:    m.app.Stats(),
 		Log:      m.log,
 		Ready:    m.app.Ready(),
@@ -145,7 +148,7 @@ func (m *Demux) adjustPolicies() {
 		if cfg == nil || adjusted(cfg) {
 			continue
 		}
-		cfg.GetCertificate = knownNamesOnly(m.app.Table(), cfg.GetCertificate)
+		cfg.GetCertificate = knownNamesOnly(m.app.Table(), m.app.Zones(), cfg.GetCertificate)
 		bindTickets(cfg)
 		// Small first records help pages to render early. In a database session
 		// they only cost.

@@ -37,13 +37,15 @@ func init() { caddy.RegisterModule(new(Handler)) }
 //  1. The route of the Host: 404 if there is none, 421 if it is not HTTP.
 //  2. The route's address list, with the client's address: 403.
 //  3. The state of the pod: a page with 503 unless it is live.
-//  4. The request is registered and forwarded over HTTP/1.1, WebSockets too. It
+//  4. The limits of pod and tenant: 503.
+//  5. The request is registered and forwarded over HTTP/1.1, WebSockets too. It
 //     is cancelled if the route changes before it is done.
 type Handler struct {
 	app       *podway.App
 	log       *slog.Logger
 	proxy     *httputil.ReverseProxy
 	transport *transport
+	refused   sni.Throttle
 }
 
 // CaddyModule returns the Caddy module information.
@@ -136,6 +138,13 @@ func clientOf(r *http.Request) netip.AddrPort {
 func (h *Handler) forward(w http.ResponseWriter, r *http.Request, e *routes.Entry, client netip.AddrPort) {
 	ctx, session := h.app.Sessions().Open(r.Context(), h.app.Table(), e, client)
 	defer session.End()
+	if err := session.Refused(); err != nil {
+		if kept, ok := h.refused.Allow(time.Now()); ok {
+			h.log.Warn("refusing requests over a limit", "host", e.Host, "tenant", e.Tenant, "pod_id", e.Pod, "error", err, "not_logged", kept)
+		}
+		pageBusy.write(w, r)
+		return
+	}
 	x := exchange{w: innermost(w)}
 	defer x.finish()
 	defer context.AfterFunc(ctx, func() { x.abort(ctx) })()

@@ -40,6 +40,10 @@ var (
 		http.StatusServiceUnavailable, "wait", "One moment",
 		"This service is starting.", true,
 	}
+	pageBusy = page{
+		http.StatusServiceUnavailable, "wait", "Too many visitors",
+		"This pod has as many connections as it may have. Try again in a moment.", true,
+	}
 	pageMisdirected = page{
 		http.StatusMisdirectedRequest, "stop", "Not a website",
 		"The pod at this address does not speak HTTP. Connect with a client of its own protocol.", false,

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -71,6 +72,11 @@ type App struct {
 	// Default: none.
 	Certificates []string `json:"certificates,omitempty"`
 
+	// Domains whose pods PostgreSQL clients that send no server name may ask for by
+	// the start-up option pod=<id>, or pod=<host> if there are several domains.
+	// Default: those of the wildcards in Certificates.
+	PostgresZones []string `json:"postgres_zones,omitempty"`
+
 	// File to write the root certificate of the internal CA to, for clients to
 	// trust. Default: none.
 	RootCAFile string `json:"root_ca_file,omitempty"`
@@ -79,6 +85,11 @@ type App struct {
 	// Default: 30s.
 	GracePeriod caddy.Duration `json:"grace_period,omitempty"`
 
+	// After how long without bytes a direction of a TCP session gives back its
+	// goroutine and its buffer, at the earliest. Negative: never. Linux only.
+	// Default: 2s.
+	ParkAfter caddy.Duration `json:"park_after,omitempty"`
+
 	// Limits of connections.
 	Limits Limits `json:"limits,omitzero"`
 
@@ -86,6 +97,7 @@ type App struct {
 	log     *slog.Logger
 	dialer  *sni.Dialer
 	proxies []netip.Prefix // of ProxyProtocolFrom
+	zones   []string       // of PostgresZones
 
 	store      *store
 	storeKey   string // in stores; "" if not taken
@@ -105,6 +117,27 @@ type Limits struct {
 	MaxConnections int `json:"max_connections,omitempty"`
 	// Handshakes that compute at once. Default: 512.
 	MaxHandshakes int `json:"max_handshakes,omitempty"`
+	// Connections one client may have open: an IPv4 address or the /64 of an IPv6
+	// address. Default: 256.
+	MaxPerClient int `json:"max_per_client,omitempty"`
+	// Connections one client may open per second for long. Default: 50.
+	NewPerSecond int `json:"new_per_second,omitempty"`
+	// Connections one client may open at once. Default: 200.
+	NewBurst int `json:"new_burst,omitempty"`
+	// Sessions and requests that go on at one pod, unless its route says otherwise.
+	// Default: 1000.
+	MaxPerPod int `json:"max_per_pod,omitempty"`
+	// Sessions and requests that go on at all pods of one tenant. Default: 5000.
+	MaxPerTenant int `json:"max_per_tenant,omitempty"`
+}
+
+// byName returns the numbers among the limits by their names in a Caddyfile.
+func (l *Limits) byName() map[string]*int {
+	return map[string]*int{
+		"max_open_bytes": &l.MaxOpenBytes, "max_connections": &l.MaxConnections, "max_handshakes": &l.MaxHandshakes,
+		"max_per_client": &l.MaxPerClient, "new_per_second": &l.NewPerSecond, "new_burst": &l.NewBurst,
+		"max_per_pod": &l.MaxPerPod, "max_per_tenant": &l.MaxPerTenant,
+	}
 }
 
 // CaddyModule returns the Caddy module information.
@@ -153,6 +186,10 @@ func (a *App) provisionNetworks() error {
 	if a.proxies, err = prefixes(a.ProxyProtocolFrom); err != nil {
 		return fmt.Errorf("reading proxy_protocol_from: %w", err)
 	}
+	a.zones = a.PostgresZones
+	if a.zones == nil {
+		a.zones = wildcardDomains(a.Certificates)
+	}
 	a.dialer = &sni.Dialer{Allow: upstreams, Timeout: time.Duration(a.Limits.DialTimeout)}
 	a.GracePeriod = cmp.Or(a.GracePeriod, caddy.Duration(DefaultGracePeriod))
 	return nil
@@ -183,7 +220,11 @@ func (a *App) takePreface() {
 			MaxOpenBytes:      a.Limits.MaxOpenBytes,
 			MaxConnections:    a.Limits.MaxConnections,
 			MaxHandshakes:     a.Limits.MaxHandshakes,
+			MaxPerClient:      a.Limits.MaxPerClient,
+			NewPerSecond:      a.Limits.NewPerSecond,
+			NewBurst:          a.Limits.NewBurst,
 			ProxyProtocolFrom: a.proxies,
+			Passthrough:       through,
 			Stats:             stats,
 			Log:               a.log,
 		}}, nil
@@ -198,9 +239,19 @@ func (a *App) Validate() error {
 			return fmt.Errorf("reading certificates: %w", err)
 		}
 	}
+	for _, name := range a.PostgresZones {
+		if err := routes.ValidateHost(name); err != nil {
+			return fmt.Errorf("reading postgres_zones: %w", err)
+		}
+	}
 	l := a.Limits
-	if min(int64(l.OpenTimeout), int64(l.DialTimeout), int64(l.MaxOpenBytes), int64(l.MaxConnections), int64(l.MaxHandshakes)) < 0 {
+	if l.OpenTimeout < 0 || l.DialTimeout < 0 {
 		return errors.New("reading limits: a limit is negative")
+	}
+	for name, n := range l.byName() {
+		if *n < 0 {
+			return fmt.Errorf("reading limits: a limit is negative: %s", name)
+		}
 	}
 	return nil
 }
@@ -216,7 +267,11 @@ func (a *App) Start() error {
 
 // Run makes sure that routes are watched. Apps start in no order, so the one
 // that listens calls it too.
-func (a *App) Run() { a.store.run() }
+func (a *App) Run() {
+	a.store.run()
+	cancels.Share(a.store.cancels)
+	sessions.Limit(cmp.Or(a.Limits.MaxPerPod, sni.DefaultMaxPerPod), cmp.Or(a.Limits.MaxPerTenant, sni.DefaultMaxPerTenant))
+}
 
 // manageCertificates tells the tls app which names to keep certificates for.
 func (a *App) manageCertificates() error {
@@ -286,6 +341,16 @@ func (a *App) Table() *routes.Table { return a.store.table }
 // Sessions returns the registry of what goes on, one for the process.
 func (a *App) Sessions() *sni.Sessions { return sessions }
 
+// Cancels returns the cancel keys of PostgreSQL sessions, one map for the process.
+func (a *App) Cancels() *sni.Cancels { return cancels }
+
+// Zones returns the domains whose pods PostgreSQL clients without server name may
+// ask for.
+func (a *App) Zones() []string { return a.zones }
+
+// Parker returns what waits for idle sessions, nil if nothing does.
+func (a *App) Parker() *sni.Parker { return parkerOf(time.Duration(a.ParkAfter), a.log) }
+
 // Stats returns the counters of the process.
 func (a *App) Stats() *sni.Stats { return stats }
 
@@ -302,6 +367,17 @@ func (a *App) Ready() <-chan struct{} { return a.store.ready }
 // Loaded reports whether the table was filled since the start, from Redis or
 // from the snapshot. Before that, a name that is not in it may well exist.
 func (a *App) Loaded() bool { return a.store.loaded.Load() }
+
+// wildcardDomains returns "pods.dev.localhost" for "*.pods.dev.localhost".
+func wildcardDomains(names []string) []string {
+	var domains []string
+	for _, n := range names {
+		if d, ok := strings.CutPrefix(n, "*."); ok {
+			domains = append(domains, d)
+		}
+	}
+	return domains
+}
 
 func prefixes(list []string) ([]netip.Prefix, error) {
 	var ps []netip.Prefix

@@ -34,14 +34,21 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		upstreams           <cidrs...>
 //		proxy_protocol_from <cidrs...>
 //		certificates        <names...>
+//		postgres_zones      <domains...>
 //		root_ca_file        <file>
 //		grace_period        <duration>
+//		park_after          <duration>|off
 //		limits {
 //			open_timeout    <duration>
 //			dial_timeout    <duration>
 //			max_open_bytes  <number>
 //			max_connections <number>
 //			max_handshakes  <number>
+//			max_per_client  <number>
+//			new_per_second  <number>
+//			new_burst       <number>
+//			max_per_pod     <number>
+//			max_per_tenant  <number>
 //		}
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -62,7 +69,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		"redis": &a.Redis, "namespace": &a.Namespace, "snapshot": &a.Snapshot, "root_ca_file": &a.RootCAFile,
 	}
 	lists := map[string]*[]string{
-		"upstreams": &a.Upstreams, "proxy_protocol_from": &a.ProxyProtocolFrom, "certificates": &a.Certificates,
+		"upstreams": &a.Upstreams, "proxy_protocol_from": &a.ProxyProtocolFrom, "certificates": &a.Certificates, "postgres_zones": &a.PostgresZones,
 	}
 	name := d.Val()
 	if p, ok := texts[name]; ok {
@@ -88,6 +95,8 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		return nil
 	case "grace_period":
 		return unmarshalDuration(d, &a.GracePeriod)
+	case "park_after":
+		return a.unmarshalParkAfter(d)
 	case "limits":
 		return a.Limits.unmarshal(d)
 	default:
@@ -95,10 +104,25 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 	}
 }
 
-func (l *Limits) unmarshal(d *caddyfile.Dispenser) error {
-	numbers := map[string]*int{
-		"max_open_bytes": &l.MaxOpenBytes, "max_connections": &l.MaxConnections, "max_handshakes": &l.MaxHandshakes,
+func (a *App) unmarshalParkAfter(d *caddyfile.Dispenser) error {
+	if d.CountRemainingArgs() != 1 {
+		return d.ArgErr()
 	}
+	d.NextArg()
+	if d.Val() == "off" {
+		a.ParkAfter = -1
+		return nil
+	}
+	v, err := caddy.ParseDuration(d.Val())
+	if err != nil {
+		return d.Errf("park_after: %v", err)
+	}
+	a.ParkAfter = caddy.Duration(v)
+	return nil
+}
+
+func (l *Limits) unmarshal(d *caddyfile.Dispenser) error {
+	numbers := l.byName()
 	durations := map[string]*caddy.Duration{"open_timeout": &l.OpenTimeout, "dial_timeout": &l.DialTimeout}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()

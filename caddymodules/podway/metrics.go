@@ -14,8 +14,13 @@ var (
 	acceptedDesc   = desc("connections_accepted_total", "Connections accepted.")
 	openedDesc     = desc("connections_opened_total", "How the opening of connections ended.", "result")
 	openDesc       = desc("connections_open", "Connections that are open.")
+	computingDesc  = desc("tls_handshakes_computing", "TLS handshakes that compute right now.")
+	clientsDesc    = desc("clients", "Clients, by address or /64, that have connections.")
 	handshakesDesc = desc("tls_handshakes_total", "TLS handshakes that succeeded.")
+	cancelsDesc    = desc("cancel_keys_dropped_total", "Cancel keys of PostgreSQL sessions that were not shared because Redis is slow.")
+	parkedDesc     = desc("session_directions_parked", "Directions of TCP sessions that are idle and cost neither goroutine nor buffer; a session has two.")
 	startedDesc    = desc("sessions_opened_total", "TCP sessions and HTTP requests that were begun.", "protocol")
+	refusedDesc    = desc("sessions_refused_total", "TCP sessions and HTTP requests that were refused over a limit of the pod or the tenant.", "protocol")
 	activeDesc     = desc("sessions", "TCP sessions and HTTP requests that go on.", "protocol")
 	revokedDesc    = desc("sessions_revoked_total", "TCP sessions and HTTP requests that were ended because their route changed.", "protocol")
 	bytesDesc      = desc("session_bytes_total", "Bytes of TCP sessions, received from or sent to clients.", "protocol", "direction")
@@ -48,7 +53,8 @@ func (a *App) registerMetrics() error {
 // Describe implements [prometheus.Collector].
 func (collector) Describe(c chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		acceptedDesc, openedDesc, openDesc, handshakesDesc, startedDesc, activeDesc, revokedDesc, bytesDesc,
+		acceptedDesc, openedDesc, openDesc, computingDesc, clientsDesc, handshakesDesc, cancelsDesc,
+		parkedDesc, startedDesc, refusedDesc, activeDesc, revokedDesc, bytesDesc,
 		routesDesc, loadedDesc, syncedDesc, staleDesc, badDesc, heldDesc, resyncsDesc, snapshotDesc,
 	} {
 		c <- d
@@ -65,11 +71,16 @@ func (m collector) Collect(c chan<- prometheus.Metric) {
 	}
 	counter(acceptedDesc, stats.Accepted.Load())
 	counter(handshakesDesc, stats.Handshakes.Load())
+	gauge(parkedDesc, float64(parked()))
+	counter(cancelsDesc, stats.CancelsDropped.Load())
 	stats.Outcomes(func(o sni.Outcome, n uint64) { counter(openedDesc, n, o.String()) })
 	gauge(openDesc, float64(m.app.preface.Open()))
+	gauge(computingDesc, float64(m.app.preface.Handshaking()))
+	gauge(clientsDesc, float64(m.app.preface.Clients()))
 	for _, p := range stats.Protocols() {
 		name := string(p.Protocol)
 		counter(startedDesc, p.Opened, name)
+		counter(refusedDesc, p.Refused, name)
 		gauge(activeDesc, float64(p.Active), name)
 		counter(revokedDesc, p.Revoked, name)
 		counter(bytesDesc, p.Received, name, "received")

@@ -18,6 +18,8 @@ import (
 var (
 	stats    = new(sni.Stats)
 	sessions = sni.NewSessions(stats)
+	cancels  = sni.NewCancels()
+	through  = new(sni.PassthroughCount)
 	draining sync.Once
 )
 
@@ -34,6 +36,7 @@ const patience = 3 * time.Second
 type store struct {
 	table   *routes.Table
 	watcher *redisroutes.Watcher
+	cancels *sharedCancels
 	log     *currentLog
 
 	start  sync.Once
@@ -46,14 +49,19 @@ type store struct {
 }
 
 func newStore(opts redisroutes.WatcherOptions) (*store, error) {
-	s := &store{table: routes.NewTable(), log: new(currentLog), ready: make(chan struct{})}
-	s.log.use(slog.New(slog.DiscardHandler))
+	s := &store{table: routes.NewTable(), log: newCurrentLog(), ready: make(chan struct{})}
 	s.table.OnChange(sessions.Changed)
+	s.table.OnChange(through.Changed)
 	opts.Logger = slog.New(s.log)
 	var err error
 	if s.watcher, err = redisroutes.NewWatcher(opts, s.table); err != nil {
 		return nil, err
 	}
+	keys, err := redisroutes.NewCancelKeys(opts.Redis, opts.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	s.cancels = newSharedCancels(keys, s.log)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -63,6 +71,7 @@ func (s *store) run() {
 	s.start.Do(func() {
 		s.tasks.Go(func() { _ = s.watcher.Run(s.ctx) }) // its error is always nil
 		s.tasks.Go(s.awaitTable)
+		s.cancels.run()
 	})
 }
 
@@ -97,6 +106,7 @@ func (s *store) awaitTable() {
 func (s *store) Destruct() error {
 	s.cancel()
 	s.tasks.Wait()
+	s.cancels.close()
 	last := true
 	stores.Range(func(_, _ any) bool { last = false; return false })
 	if last {
@@ -114,6 +124,12 @@ func (pooledPreface) Destruct() error { return nil }
 // currentLog logs to the log of whichever configuration runs: the one a store
 // was made under closes its files when it ends.
 type currentLog struct{ now atomic.Pointer[slog.Logger] }
+
+func newCurrentLog() *currentLog {
+	l := new(currentLog)
+	l.use(slog.New(slog.DiscardHandler))
+	return l
+}
 
 func (l *currentLog) use(log *slog.Logger) { l.now.Store(log) }
 

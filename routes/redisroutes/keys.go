@@ -12,6 +12,7 @@ const DefaultNamespace = "default"
 // keys are the names of a namespace's keys in Redis.
 type keys struct {
 	version, epoch, routes, log, complete string
+	cancel                                string // with an id after it
 }
 
 // namespaceRE admits nothing that could end the hash tag early.
@@ -29,5 +30,6 @@ func newKeys(namespace string) (keys, error) {
 		routes:   key("routes"),
 		log:      key("log"),
 		complete: key("complete"),
+		cancel:   key("cancel:"),
 	}, nil
 }

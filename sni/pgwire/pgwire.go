@@ -22,6 +22,9 @@
 //		Hint:    "Start it, then connect again.",
 //	}.Append(nil))
 //
+// The key that a CancelRequest names comes from the server, in BackendKeyData: a
+// [KeyScanner] finds it in passing.
+//
 // The protocol is described in the PostgreSQL manual, chapter "Frontend/Backend
 // Protocol", sections "Message Flow" and "Message Formats".
 package pgwire
@@ -70,6 +73,7 @@ const (
 	InvalidAuthorization = "28000" // invalid_authorization_specification
 	CannotConnectNow     = "57P03" // cannot_connect_now
 	AdminShutdown        = "57P01" // admin_shutdown
+	TooManyConnections   = "53300" // too_many_connections
 	ConnectionFailure    = "08006" // connection_failure
 	ConnectionRejected   = "08004" // sqlserver_rejected_establishment_of_sqlconnection
 	InvalidCatalogName   = "3D000" // invalid_catalog_name
