@@ -25,21 +25,26 @@ func (p place) close() { p.dir.Close() }
 // find walks to a path in a volume, which root is and which it closes. With make,
 // folders that are missing are made. What is at the path itself is not looked at.
 func find(root *os.Root, p string, makeDirs bool) (place, error) {
-	at := place{dir: root, name: ".", path: p}
 	parent, name := path.Split(p)
-	for part := range strings.SplitSeq(strings.TrimSuffix(parent, "/"), "/") {
-		if part == "" {
+	dir, err := descend(root, parent, p, makeDirs)
+	return place{dir: dir, name: name, path: p}, err
+}
+
+// descend opens a folder below root, which it closes. p is the whole path, for
+// messages.
+func descend(root *os.Root, folder, p string, makeDirs bool) (*os.Root, error) {
+	for part := range strings.SplitSeq(folder, "/") {
+		if part == "" || part == "." {
 			continue
 		}
-		next, err := enter(at.dir, part, p, makeDirs)
-		at.close()
+		next, err := enter(root, part, p, makeDirs)
+		root.Close()
 		if err != nil {
-			return place{}, err
+			return nil, err
 		}
-		at.dir = next
+		root = next
 	}
-	at.name = name
-	return at, nil
+	return root, nil
 }
 
 // enter opens a folder in a folder. p is the whole path, for messages.
@@ -136,7 +141,9 @@ func linkError(p string) error {
 	return pods.Errorf(pods.Invalid, "path: %s is or leads through a symbolic link. Use the path that it leads to.", shown(p))
 }
 
-func notFound(p string) error { return pods.Errorf(pods.NotFound, "There is no file or folder %s.", shown(p)) }
+func notFound(p string) error {
+	return pods.Errorf(pods.NotFound, "There is no file or folder %s.", shown(p))
+}
 
 // fileError words an error of the file system for the user. Any that is not the
 // user's stays as it is.

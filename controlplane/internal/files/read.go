@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 )
@@ -72,6 +73,7 @@ func (t *Tree) list(ctx context.Context, k pods.VolumeKey, uid, p string) (files
 	if err != nil {
 		return nil, false, fileError(p, err)
 	}
+	names = slices.DeleteFunc(names, reserved)
 	more = len(names) > pods.MaxListedFiles
 	files = make([]pods.FileInfo, 0, min(len(names), pods.MaxListedFiles))
 	for _, name := range names[:min(len(names), pods.MaxListedFiles)] {
@@ -87,8 +89,10 @@ func (t *Tree) list(ctx context.Context, k pods.VolumeKey, uid, p string) (files
 	return files, more, nil
 }
 
-// namesIn returns the names in a folder, ordered, without those that are
-// reserved.
+// reserved reports whether a name is that of an upload under way.
+func reserved(name string) bool { return strings.HasPrefix(name, pods.ReservedFilePrefix) }
+
+// namesIn returns the names in a folder, ordered.
 func namesIn(ctx context.Context, dir *os.Root) ([]string, error) {
 	f, err := dir.Open(".")
 	if err != nil {
@@ -106,7 +110,6 @@ func namesIn(ctx context.Context, dir *os.Root) ([]string, error) {
 			return nil, err
 		}
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, pods.ReservedFilePrefix) })
 	slices.Sort(names)
 	return names, ctx.Err()
 }
@@ -125,12 +128,33 @@ func (t *Tree) openFile(k pods.VolumeKey, uid, p string) (*os.File, pods.FileInf
 	return f, describe(p, info), nil
 }
 
-// visitor is told of everything below a folder, each folder before what is in it.
-// p is the path from where the walk began.
-type visitor func(at place, p string, info fs.FileInfo) error
+// walker visits everything below a folder of a volume.
+type walker struct {
+	// visit is told of everything, of each folder before what is in it.
+	visit func(at place, info fs.FileInfo) error
 
-// walk visits everything in a folder. What goes away meanwhile is passed over.
-func walk(ctx context.Context, dir *os.Root, p string, depth int, visit visitor) error {
+	// leftover is told of the names of unfinished uploads, which visit is not. May
+	// be nil.
+	leftover func(dir *os.Root, name string)
+
+	// lenient passes over what may not be read.
+	lenient bool
+}
+
+// passes reports whether the walk goes on after an error: what is gone since its
+// name was read was never there.
+func (w walker) passes(err error) bool {
+	code := pods.ErrorCode(err)
+	return code == "" || code == pods.NotFound || (w.lenient && code == pods.Forbidden)
+}
+
+// folder visits everything in a folder, whose path is p.
+func (w walker) folder(ctx context.Context, dir *os.Root, p string, depth int) error {
+	return w.each(ctx, dir, p, depth, func(at place) error { return w.one(ctx, at, depth) })
+}
+
+// each calls f for each thing in a folder.
+func (w walker) each(ctx context.Context, dir *os.Root, p string, depth int, f func(place) error) error {
 	if depth > maxDepth {
 		return pods.Errorf(pods.Invalid, "path: %s has more than %d folders below each other.", shown(p), maxDepth)
 	}
@@ -138,19 +162,26 @@ func walk(ctx context.Context, dir *os.Root, p string, depth int, visit visitor)
 	if err != nil {
 		return fileError(p, err)
 	}
-	if len(names) == maxNames {
+	if len(names) >= maxNames {
 		return pods.Errorf(pods.Invalid, "path: the folder %s holds more than %d files.", shown(p), maxNames)
 	}
 	for _, name := range names {
-		err := walkOne(ctx, place{dir: dir, name: name, path: path.Join(p, name)}, depth, visit)
-		if err != nil && pods.ErrorCode(err) != pods.NotFound {
-			return err
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !reserved(name):
+			if err := f(place{dir: dir, name: name, path: path.Join(p, name)}); !w.passes(err) {
+				return err
+			}
+		case w.leftover != nil:
+			w.leftover(dir, name)
 		}
 	}
 	return nil
 }
 
-func walkOne(ctx context.Context, at place, depth int, visit visitor) error {
+// one visits what is at a place, and what is below it.
+func (w walker) one(ctx context.Context, at place, depth int) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -158,15 +189,18 @@ func walkOne(ctx context.Context, at place, depth int, visit visitor) error {
 	if err != nil {
 		return err
 	}
-	if err := visit(at, at.path, info); err != nil || !info.IsDir() {
+	if err := w.visit(at, info); err != nil || !info.IsDir() {
 		return err
 	}
 	dir, err := at.enter()
+	if pods.ErrorCode(err) == pods.Invalid {
+		return nil // a link has taken its place
+	}
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	return walk(ctx, dir, at.path, depth+1, visit)
+	return w.folder(ctx, dir, at.path, depth+1)
 }
 
 // zip writes what is at and below a path to w as a ZIP archive.
@@ -180,11 +214,14 @@ func (t *Tree) zip(ctx context.Context, k pods.VolumeKey, uid, p string, w io.Wr
 	// Volumes hold data, most of which is packed already.
 	archive.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestSpeed) })
 	// Names in the archive start with the last part of the path.
-	top := path.Dir(p)
-	err = walkOne(ctx, at, 0, func(at place, p string, info fs.FileInfo) error {
-		name := strings.TrimPrefix(strings.TrimPrefix(p, top), "/")
-		return addToZip(ctx, archive, at, name, info)
-	})
+	above := ""
+	if dir := path.Dir(p); dir != "." {
+		above = dir + "/"
+	}
+	contents := walker{visit: func(at place, info fs.FileInfo) error {
+		return addToZip(ctx, archive, at, strings.TrimPrefix(at.path, above), info)
+	}}
+	err = contents.one(ctx, at, 0)
 	if err != nil {
 		return err
 	}
@@ -199,6 +236,8 @@ func (t *Tree) zip(ctx context.Context, k pods.VolumeKey, uid, p string, w io.Wr
 func addToZip(ctx context.Context, archive *zip.Writer, at place, name string, info fs.FileInfo) error {
 	header := &zip.FileHeader{Name: zipName(name), Modified: info.ModTime().UTC(), Method: zip.Deflate}
 	switch {
+	case name == ".":
+		return nil // the volume's root has no name
 	case info.IsDir():
 		header.Name += "/"
 		header.Method = zip.Store
@@ -257,32 +296,30 @@ func copySome(ctx context.Context, w io.Writer, r io.Reader, size int64, before 
 	return nil
 }
 
+// abandonedAfter is how old the file of an upload is that nobody is writing to.
+const abandonedAfter = 24 * time.Hour
+
 // measure returns the size of all regular files of a volume, in bytes, and
-// removes what uploads have left that were cut off before a time. beat is called
-// now and then.
-func (t *Tree) measure(ctx context.Context, k pods.VolumeKey, uid string, sweep func(dir *os.Root) error) (int64, error) {
+// removes what uploads have left that were cut off. beat is called for each file;
+// its error ends the walk.
+func (t *Tree) measure(ctx context.Context, k pods.VolumeKey, uid string, now time.Time, beat func() error) (int64, error) {
 	root, err := t.open(k, uid)
 	if err != nil {
 		return 0, err
 	}
 	defer root.Close()
-	if err := sweep(root); err != nil {
-		return 0, err
-	}
 	var total int64
-	err = walk(ctx, root, ".", 0, func(at place, _ string, info fs.FileInfo) error {
-		switch {
-		case info.Mode().IsRegular():
+	w := walker{lenient: true}
+	w.visit = func(_ place, info fs.FileInfo) error {
+		if info.Mode().IsRegular() {
 			total += info.Size()
-		case info.IsDir():
-			dir, err := at.enter()
-			if err != nil {
-				return err
-			}
-			defer dir.Close()
-			return sweep(dir)
 		}
-		return nil
-	})
-	return total, err
+		return beat()
+	}
+	w.leftover = func(dir *os.Root, name string) {
+		if info, err := dir.Lstat(name); err == nil && now.Sub(info.ModTime()) > abandonedAfter {
+			_ = dir.Remove(name) // the next walk finds it again
+		}
+	}
+	return total, w.folder(ctx, root, ".", 0)
 }

@@ -141,15 +141,15 @@ func (c mountCheck) mount(ctx context.Context, k VolumeKey, m VolumeMount) error
 		user = c.pod.Owner
 	}
 	where := at("volume_mounts", k.ID)
-	v, err := c.Volumes.Volume(ctx, k)
-	if err != nil && ErrorCode(err) != NotFound {
+	v, found, err := c.volume(ctx, k)
+	if err != nil {
 		return err
 	}
 	level := v.Permissions.Level(user)
 	switch {
-	case err == nil && level.Includes(k.needed()) && c.holdsPod(user):
-	case err == nil && c.Identity.Admin(ctx, Principal{User: user, Tenant: c.tenant}):
-	case err != nil || !level.Includes(LevelRead):
+	case found && level.Includes(k.needed()) && c.holdsPod(user):
+	case found && c.Identity.Admin(ctx, Principal{User: user, Tenant: c.tenant}):
+	case !level.Includes(LevelRead): // to those it looks as if it were not there
 		c.problems.add(where, "volume_mounts key must be a valid %[1]s_id when type == '%[2]s'. Could not find %[1]s_id: %[3]s.",
 			k.Kind, m.Type, clip(k.ID))
 		return nil
@@ -164,6 +164,15 @@ func (c mountCheck) mount(ctx context.Context, k VolumeKey, m VolumeMount) error
 		c.problems.add(where, "%s %s can't be mounted while its status is %s.", k.Kind, k.ID, v.State.Status)
 	}
 	return nil
+}
+
+// volume returns a volume, and whether it is there.
+func (c mountCheck) volume(ctx context.Context, k VolumeKey) (v Volume, found bool, err error) {
+	v, err = c.Volumes.Volume(ctx, k)
+	if ErrorCode(err) == NotFound {
+		return Volume{}, false, nil
+	}
+	return v, err == nil, err
 }
 
 // holdsPod reports whether a user may still bind things to the pod.
@@ -330,14 +339,18 @@ func (b *Binder) auditFailure(ctx context.Context, p Pod, e Effective) {
 	}
 }
 
-// ClaimMounts writes into the mounts of a definition who mounted them, where
-// before is the definition it replaces and level what the user holds on the pod.
+// ClaimMounts writes into the mounts that a definition sets who mounted them,
+// where before is the definition that it comes over, and level what the user holds
+// on the pod.
 // Mounts that are as they were stay the ones of who mounted them. Neither
 // definition is changed.
 //
 // Forbidden if the user changes what another one has mounted, unless the user
 // holds ADMIN.
 func ClaimMounts(user string, level Level, before, d Definition) (Definition, error) {
+	if !d.VolumeMounts.IsSet() {
+		return d, nil
+	}
 	was := before.VolumeMounts.Or(nil)
 	now := maps.Clone(d.VolumeMounts.Or(nil))
 	for _, key := range slices.Sorted(maps.Keys(was)) {
@@ -358,7 +371,7 @@ func ClaimMounts(user string, level Level, before, d Definition) (Definition, er
 			now[key] = m
 		}
 	}
-	if d.VolumeMounts.IsSet() && !d.VolumeMounts.IsNull() {
+	if !d.VolumeMounts.IsNull() {
 		d.VolumeMounts = Set(now)
 	}
 	return d, nil

@@ -38,7 +38,7 @@ func netWith(fields string) string { return with(`"networking":{"default":{` + f
 
 const reservedText = "pod_id: pod_id overlaps with reserved pod ids: ['catalog', 'catalogs', 'snapshots', 'snapshot', " +
 	"'volumes', 'volume', 'admin', 'image', 'images', 'template', 'templates', 'jupyter', 'secrets', 'secret', 'stacks', " +
-	"'stack', 'nodes', 'node', 'routes', 'metrics', 'gallery', 'traefik-config', 'healthcheck', 'error-handler', " +
+	"'stack', 'nodes', 'node', 'routes', 'metrics', 'gallery', 'docs', 'traefik-config', 'healthcheck', 'error-handler', " +
 	"'www', 'api', 'auth', 'login']"
 
 func TestDecodeNewPodRefusesShapes(t *testing.T) {

@@ -11,13 +11,14 @@
 //
 // A pod's way through the package:
 //
-//	n, err := pods.DecodeNewPod(body, settings)           // what the user asked for
-//	e, err := pods.Resolve(n.ID, domain, settings, n.Definition)
-//	err = pods.AllowImage(e.Image, settings)
+//	n, err := pods.DecodeNewPod(body, settings)                // what the user asked for
+//	chain, err := pods.TemplateChain(ctx, store, n.Definition) // what it builds on
+//	e, err := pods.Resolve(n.ID, domain, settings, n.Definition, pods.Definitions(chain)...)
+//	err = pods.AllowImage(ctx, store, tenant, e.Image, settings)
 //	err = pods.CheckNames(site, tenant, domain, n.ID, e.Networking)
 //	err = pods.CheckApproval(e, permissions)
 //	w := pods.BuildWorkload(pod, e, pods.NewCredentials(n.ID)) // what a Cluster runs
-//	v := pods.NewView(pod, e)                             // what clients see
+//	v := pods.NewView(pod, e)                                  // what clients see
 //
 // The package imports no adapter. Adapters import it and never each other.
 package pods

@@ -75,7 +75,7 @@ const (
 	SecretWriteDenied      SecretEventKind = "SECRET_WRITE_DENIED"
 	SecretDeleted          SecretEventKind = "SECRET_DELETED"
 	SecretInjected         SecretEventKind = "SECRET_INJECTED"
-	SecretResolutionFailed SecretEventKind = "SECRET_RESOLUTION_FAILED"
+	SecretResolutionFailed SecretEventKind = "SECRET_RESOLUTION_FAILED" //nolint:gosec // the name of an event
 )
 
 // Limits of a secret.

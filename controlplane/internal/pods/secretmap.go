@@ -258,7 +258,7 @@ func TemplateSecrets(d Definition) Definition {
 }
 
 // SealSecrets prepares the secret_map of a definition that a user has just given
-// for a pod, where before is the definition it replaces: short references get the
+// for a pod, where before is the definition it comes over: short references get the
 // user's name, what may be secret is sealed, and [WriteOnly] keeps what was
 // there. d is not changed.
 //

@@ -18,7 +18,8 @@ func TestDecodeNewTemplate(t *testing.T) {
 		{"the least", `{"template_id":"neo4j"}`, NewTemplate{ID: "neo4j", Metatags: []string{}}, nil},
 		{
 			"everything", `{"template_id":"neo4j","description":"d","metatags":["a","b"],"archive_message":"old"}`,
-			NewTemplate{ID: "neo4j", Description: "d", Metatags: []string{"a", "b"}, ArchiveMessage: "old"}, nil,
+			NewTemplate{ID: "neo4j", Description: "d", Metatags: []string{"a", "b"}, ArchiveMessage: "old"},
+			nil,
 		},
 		{"nothing", `{}`, NewTemplate{}, []string{"body, template_id: field required"}},
 		{"a number for an id", `{"template_id":5}`, NewTemplate{}, []string{"body, template_id: str type expected"}},
@@ -84,20 +85,23 @@ func TestDecodeNewTemplateTag(t *testing.T) {
 		{"an empty definition", tag(`{}`), NewTemplateTag{Tag: "latest", CommitMessage: "m"}, nil},
 		{
 			"a tag", `{"pod_definition":{"image":"mongo:8"},"commit_message":"m","tag":"8.0-rc"}`,
-			NewTemplateTag{Tag: "8.0-rc", CommitMessage: "m", Definition: Definition{Image: Set("mongo:8")}}, nil,
+			NewTemplateTag{Tag: "8.0-rc", CommitMessage: "m", Definition: Definition{Image: Set("mongo:8")}},
+			nil,
 		},
 		{
 			"what is shown where nothing is set",
 			tag(`{"image":null,"template":"","description":null,"command":null,"arguments":null,"environment_variables":{},"volume_mounts":{},
 				"time_to_stop_default":null,"time_to_stop_instance":null,"networking":{},"compute_queue":"default",
 				"resources":{"cpu_request":null,"cpu_limit":null,"mem_request":null,"mem_limit":null,"gpus":null}}`),
-			NewTemplateTag{Tag: "latest", CommitMessage: "m"}, nil,
+			NewTemplateTag{Tag: "latest", CommitMessage: "m"},
+			nil,
 		},
 		{
 			"nulls in parts", tag(`{"networking":{"default":{"port":7687,"protocol":null,"url":""}},"resources":{"gpus":1,"cpu_limit":null}}`),
 			NewTemplateTag{Tag: "latest", CommitMessage: "m", Definition: Definition{
 				Networking: Set(map[string]NetDef{"default": {Port: Set(7687)}}), Resources: Set(ResourcesDef{GPUs: Set(1)}),
-			}}, nil,
+			}},
+			nil,
 		},
 		{"nothing", `{}`, NewTemplateTag{}, []string{"body, commit_message: field required", "body, pod_definition: field required"}},
 		{"null for a definition", tag(`null`), NewTemplateTag{}, []string{"body, pod_definition: none is not an allowed value; leave the field out"}},

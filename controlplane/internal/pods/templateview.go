@@ -76,6 +76,7 @@ func definitionTree(d Definition) map[string]any {
 
 // shownTree returns the fields that a definition sets, as they may be shown.
 func shownTree(d Definition) map[string]any {
+	d.VolumeMounts = unclaimed(d.VolumeMounts)
 	if m, ok := d.SecretMap.Get(); ok {
 		shown := map[string]string{}
 		maps.Copy(shown, ShownSecretMap(m))

@@ -95,6 +95,9 @@ type VolumeUsage struct {
 	MeasuredAt time.Time
 }
 
+// OverLimit reports whether the volume held more than its limit of now.
+func (u VolumeUsage) OverLimit() bool { return u.Size > int64(u.SizeLimit)*bytesPerMB }
+
 // Storages that a mount can name by its type.
 const (
 	MountVolume   = "tapisvolume"

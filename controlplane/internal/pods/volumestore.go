@@ -25,8 +25,10 @@ type VolumeStore interface {
 	UpdateVolume(ctx context.Context, v Volume) (Volume, error)
 
 	// SaveVolumeState writes the state of a volume that was read at
-	// v.State.Version and returns the version it has then. Conflict if the state
-	// was written meanwhile, NotFound if the volume is gone or has another UID.
+	// v.State.Version and returns the version it has then. Size is written only
+	// with another MeasuredAt: without measuring, GrowVolume knows better.
+	// Conflict if the state was written meanwhile, NotFound if the volume is gone
+	// or has another UID.
 	SaveVolumeState(ctx context.Context, v Volume) (version int64, err error)
 
 	// GrowVolume adds to the size of a volume, unless it would be more than the

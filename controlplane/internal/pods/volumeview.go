@@ -69,6 +69,6 @@ func NewUsageView(u VolumeUsage, site string) UsageView {
 	return UsageView{
 		ID: u.ID + "@" + At(u.MeasuredAt).String(), ObjectID: u.ID, ObjectType: u.Kind, TenantID: u.Tenant, SiteID: site,
 		SizeMB: sizeMB(u.Size), SizeLimitMB: u.SizeLimit,
-		OverLimit: u.Size > int64(u.SizeLimit)*bytesPerMB, MeasuredAt: At(u.MeasuredAt),
+		OverLimit: u.OverLimit(), MeasuredAt: At(u.MeasuredAt),
 	}
 }

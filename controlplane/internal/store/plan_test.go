@@ -54,7 +54,7 @@ func fillMany(t *testing.T, s *Store) {
 
 // fullScan finds the words of SQLite and of Postgres for reading a whole table.
 // SQLite also says SCAN of the rows of a subquery.
-var fullScan = regexp.MustCompile(`Seq Scan|SCAN (p|s|x|pods|pod_state|pod_permissions)\b`)
+var fullScan = regexp.MustCompile(`Seq Scan|SCAN (p|s|b|x|pods|pod_state|pod_permissions|pod_bindings|volumes|volume_permissions|secrets|secret_permissions)\b`)
 
 func checkPlan(t *testing.T, s *Store, query string, args []any) {
 	t.Helper()

@@ -13,8 +13,14 @@ import (
 
 var (
 	_ pods.SecretStore = (*Store)(nil)
-	_ pods.Sealer      = (*Keyring)(nil)
+	_ pods.Sealer      = (*Store)(nil)
 )
+
+// Seal encrypts a small text with the store's keys; see [Keyring.Seal].
+func (s *Store) Seal(plain []byte, context string) string { return s.keys.Seal(plain, context) }
+
+// Open decrypts what Seal returned for the same context.
+func (s *Store) Open(sealed, context string) ([]byte, error) { return s.keys.Open(sealed, context) }
 
 func storableSecret(k pods.SecretKey) bool { return storable(k.Tenant, k.Owner, k.ID) }
 

@@ -78,7 +78,7 @@ func checkSQLitePath(path string) error {
 // the main file. An existing file is not opened: closing it again would drop the
 // locks that connections of this process hold on it.
 func createPrivate(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // G703: the operator names the file
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}

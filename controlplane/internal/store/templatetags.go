@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
@@ -116,14 +117,14 @@ func (s *Store) TemplateTags(ctx context.Context, ids ...string) ([]pods.Templat
 	var all []pods.TemplateTag
 	for some := range slices.Chunk(ids, tagsPerQuery) {
 		var a arguments
-		in := ""
+		placeholders := make([]string, 0, len(some))
 		for _, id := range some {
-			in += ", " + a.add(id)
+			placeholders = append(placeholders, a.add(id))
 		}
 		var tags []pods.TemplateTag
 		err := s.read(ctx, func() (err error) {
 			tags, err = queryAll(ctx, s.reader, scanTag,
-				selectTags+" where template_id in ("+in[2:]+") order by template_id, stamp desc, tag", a...)
+				selectTags+" where template_id in ("+strings.Join(placeholders, ", ")+") order by template_id, stamp desc, tag", a...)
 			return err
 		})
 		if err != nil {

@@ -43,8 +43,8 @@ func (s *Store) SaveVolumeState(ctx context.Context, v pods.Volume) (version int
 	st := v.State
 	err = s.writeVolume(ctx, v.VolumeKey, v.UID, func(tx *sql.Tx, _ int64) error {
 		res, err := tx.ExecContext(ctx, `
-			update volume_state set status = $4, message = $5, size = $6, measured_at = $7, copied = $8, attempts = $9,
-				lease_until = $10, version = version + 1
+			update volume_state set status = $4, message = $5, copied = $8, attempts = $9, lease_until = $10,
+				size = case when measured_at = $7 then size else $6 end, measured_at = $7, version = version + 1
 			where kind = $1 and tenant = $2 and volume_id = $3 and version = $11`,
 			v.Kind, v.Tenant, v.ID, st.Status, cleanText(st.Message), st.Size, microsOrZero(st.MeasuredAt), st.Copied, st.Attempts,
 			microsOrZero(st.LeaseUntil), st.Version)

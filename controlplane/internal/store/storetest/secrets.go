@@ -97,11 +97,11 @@ func (s *secretSuite) wantEvents(k pods.SecretKey, want ...pods.SecretEventKind)
 }
 
 // pod stores a pod.
-func (s *secretSuite) pod(id pods.ID) pods.Pod {
+func (s *secretSuite) pod() pods.Pod {
 	s.Helper()
-	p := newPod(id)
-	if err := s.CreatePod(s.Context(), p, newCredentials(id), event("created")); err != nil {
-		s.Fatalf("creating pod %s: %v", id, err)
+	p := newPod("web")
+	if err := s.CreatePod(s.Context(), p, newCredentials(p.ID), event("created")); err != nil {
+		s.Fatalf("creating pod %s: %v", p.ID, err)
 	}
 	return p
 }
@@ -263,7 +263,7 @@ var secretTests = []struct {
 		wantEqual(s, "events", got, es[5:])
 	}},
 	{"what was generated first for a pod stays", func(s *secretSuite) {
-		p := s.pod("web")
+		p := s.pod()
 		keep := func(values, want map[string]string) {
 			s.Helper()
 			got, err := s.KeepPodSecrets(s.Context(), p.Key, p.UID, values)
@@ -275,13 +275,13 @@ var secretTests = []struct {
 		keep(map[string]string{}, map[string]string{})
 	}},
 	{"what was generated for a pod goes with it", func(s *secretSuite) {
-		p := s.pod("web")
+		p := s.pod()
 		_, err := s.KeepPodSecrets(s.Context(), p.Key, p.UID, map[string]string{"A": "one"})
 		s.wantCode(err, "")
 		s.wantCode(s.DeletePod(s.Context(), p.Key), "")
 		_, err = s.KeepPodSecrets(s.Context(), p.Key, p.UID, map[string]string{"A": "two"})
 		s.wantCode(err, pods.NotFound)
-		p = s.pod("web")
+		p = s.pod()
 		got, err := s.KeepPodSecrets(s.Context(), p.Key, p.UID, map[string]string{"A": "two"})
 		s.wantCode(err, "")
 		wantEqual(s, "values", got, map[string]string{"A": "two"})
@@ -289,7 +289,7 @@ var secretTests = []struct {
 		s.wantCode(err, pods.NotFound)
 	}},
 	{"of several who generate a value at once all get the same", func(s *secretSuite) {
-		p := s.pod("web")
+		p := s.pod()
 		var mu sync.Mutex
 		values := map[string]bool{}
 		var wg sync.WaitGroup

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 )
 
@@ -368,6 +370,22 @@ var addTagTests = []templateTest{
 				}
 			}
 		}
+	}},
+	{"any definition comes back as it was given", func(s *templateSuite) {
+		s.create("neo4j")
+		rapid.Check(s.T, func(t *rapid.T) {
+			tag := pods.TemplateTag{TemplateID: "neo4j", Tag: "latest", CreatedAt: t0, Definition: genDefinition(t)}
+			stored, err := s.AddTemplateTag(s.Context(), "uid-of-neo4j", tag)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := s.TemplateTag(s.Context(), stored.Ref())
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantEqual(t, "tag", got, stored)
+			wantEqual(t, "definition", got.Definition, tag.Definition)
+		})
 	}},
 	{"many at once each get a stamp of their own", func(s *templateSuite) {
 		s.create("neo4j")

@@ -145,14 +145,12 @@ func volumeIDs(vs []pods.Volume) []string {
 	return ids
 }
 
-func ptr(t time.Time) *time.Time { return &t }
-
 var createVolumeTests = []volumeTest{
 	{"a volume comes back as given, with version 1", func(s *volumeSuite) {
 		for _, k := range []pods.VolumeKey{volumeKey("data"), snapshotKey("data")} {
 			want := newVolume(k)
 			want.State = pods.VolumeState{
-				Status: pods.StatusError, Message: "why", Size: 1 << 40, MeasuredAt: ptr(t0), Copied: 7, Attempts: 2, LeaseUntil: ptr(t0.Add(1000)),
+				Status: pods.StatusError, Message: "why", Size: 1 << 40, MeasuredAt: new(t0), Copied: 7, Attempts: 2, LeaseUntil: new(t0.Add(1000)),
 			}
 			if err := s.CreateVolume(s.Context(), want); err != nil {
 				s.Fatal(err)
@@ -207,7 +205,8 @@ var volumesTests = []volumeTest{
 			want []string
 		}{
 			{
-				"all", pods.VolumeQuery{Kind: pods.KindVolume},
+				"all",
+				pods.VolumeQuery{Kind: pods.KindVolume},
 				[]string{"a/volumes/v9", "dev/volumes/v1", "dev/volumes/v2", "dev/volumes/v3", "dev/volumes/v4"},
 			},
 			{"a kind", pods.VolumeQuery{Kind: pods.KindSnapshot}, []string{"dev/snapshots/s1"}},
@@ -272,16 +271,28 @@ var volumeStateTests = []volumeTest{
 	{"it writes the state and leaves the rest", func(s *volumeSuite) {
 		want := s.create(volumeKey("data"))
 		want.State = pods.VolumeState{
-			Status: pods.StatusAvailable, Message: "m", Size: 3, MeasuredAt: ptr(t0), Copied: 4, Attempts: 1, LeaseUntil: ptr(t0.Add(time.Second)), Version: 1,
+			Status: pods.StatusAvailable, Message: "m", Size: 3, MeasuredAt: new(t0), Copied: 4, Attempts: 1, LeaseUntil: new(t0.Add(time.Second)), Version: 1,
 		}
 		given := want
 		given.Description, given.Permissions, given.Version = "other", nil, 9
 		got := s.saveState(given)
 		want.State.Version = 2
 		wantEqual(s, "volume", got, want)
-		got.State = pods.VolumeState{Status: pods.StatusAvailable, Version: 2}
+		got.State = pods.VolumeState{Status: pods.StatusAvailable, Version: 2} // another time, as it was set
 		want.State = pods.VolumeState{Status: pods.StatusAvailable, Version: 3}
 		wantEqual(s, "volume with an empty state", s.saveState(got), want)
+	}},
+	{"the size is written with another time of measurement only", func(s *volumeSuite) {
+		v := s.create(volumeKey("data"))
+		s.wantCode(s.GrowVolume(s.Context(), v.VolumeKey, v.UID, 5), "")
+		v.State.Copied = 1
+		v = s.saveState(v)
+		wantEqual(s, "size after a write of the rest", v.State.Size, int64(5))
+		v.State.Size, v.State.MeasuredAt = 3, new(t0)
+		v = s.saveState(v)
+		wantEqual(s, "size after it was measured", v.State.Size, int64(3))
+		v.State.Size = 9
+		wantEqual(s, "size without another time", s.saveState(v).State.Size, int64(3))
 	}},
 	{"it is a Conflict if the state was written meanwhile, and nothing is written", func(s *volumeSuite) {
 		v := s.create(volumeKey("data"))
@@ -298,7 +309,7 @@ var volumeStateTests = []volumeTest{
 		for i := range 8 {
 			wg.Go(func() {
 				mine := v
-				mine.State.LeaseUntil = ptr(t0.Add(time.Duration(i) * time.Hour))
+				mine.State.LeaseUntil = new(t0.Add(time.Duration(i) * time.Hour))
 				switch _, err := s.SaveVolumeState(s.Context(), mine); pods.ErrorCode(err) {
 				case "":
 					won.Add(1)
@@ -429,15 +440,15 @@ func (s *volumeSuite) wantTombstones(want ...pods.Tombstone) {
 
 var volumesToDoTests = []volumeTest{
 	{"the unfinished come first, then those that were not measured for the longest time", func(s *volumeSuite) {
-		create := func(k pods.VolumeKey, status pods.Status, created, measured, lease time.Duration) {
+		create := func(k pods.VolumeKey, status pods.Status, created int, measured, lease time.Duration) {
 			s.create(k, func(v *pods.Volume) {
-				v.CreatedAt = t0.Add(created * time.Second)
+				v.CreatedAt = t0.Add(time.Duration(created) * time.Second)
 				v.State.Status = status
 				if measured != 0 {
-					v.State.MeasuredAt = ptr(t0.Add(measured))
+					v.State.MeasuredAt = new(t0.Add(measured))
 				}
 				if lease != 0 {
-					v.State.LeaseUntil = ptr(t0.Add(lease))
+					v.State.LeaseUntil = new(t0.Add(lease))
 				}
 			})
 		}
@@ -470,14 +481,16 @@ var volumeUsageTests = []volumeTest{
 	{"sizes come newest first, with the limit of now", func(s *volumeSuite) {
 		v := s.create(volumeKey("data"))
 		s.create(volumeKey("other"))
-		for i, at := range []time.Duration{2, 1, 3} {
-			s.wantCode(s.AddVolumeUsage(s.Context(), v.VolumeKey, v.UID, int64(i), t0.Add(at*time.Minute)), "")
+		for i, at := range []time.Duration{2 * time.Minute, time.Minute, 3 * time.Minute} {
+			s.wantCode(s.AddVolumeUsage(s.Context(), v.VolumeKey, v.UID, int64(i), t0.Add(at)), "")
 		}
 		s.wantCode(s.AddVolumeUsage(s.Context(), v.VolumeKey, "another uid", 9, t0.Add(time.Hour)), "")
 		usage := func(size int64, at time.Duration) pods.VolumeUsage {
-			return pods.VolumeUsage{VolumeKey: v.VolumeKey, Size: size, SizeLimit: 10, MeasuredAt: t0.Add(at * time.Minute)}
+			return pods.VolumeUsage{VolumeKey: v.VolumeKey, Size: size, SizeLimit: 10, MeasuredAt: t0.Add(at)}
 		}
-		for limit, want := range map[int][]pods.VolumeUsage{2: {usage(2, 3), usage(0, 2)}, 9: {usage(2, 3), usage(0, 2), usage(1, 1)}} {
+		for limit, want := range map[int][]pods.VolumeUsage{
+			2: {usage(2, 3*time.Minute), usage(0, 2*time.Minute)}, 9: {usage(2, 3*time.Minute), usage(0, 2*time.Minute), usage(1, time.Minute)},
+		} {
 			got, err := s.VolumeUsage(s.Context(), v.VolumeKey, limit)
 			if err != nil {
 				s.Fatal(err)
