@@ -9,13 +9,10 @@ import (
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 )
 
-// typePVC is the volume type that is the pod's own storage.
-const typePVC = "pvc"
-
 // admit checks a workload against what the local cluster can run, without
 // looking at the machine: a program that is missing can be installed until the
 // pod starts. Invalid with one message per problem.
-func admit(w pods.Workload) error {
+func (c *Cluster) admit(w pods.Workload) error {
 	var problems []string
 	refuse := func(err error) {
 		if e, ok := errors.AsType[*pods.Error](err); ok {
@@ -36,7 +33,7 @@ func admit(w pods.Workload) error {
 		problems = append(problems, "resources.gpus: the local cluster has no GPUs. Use 0")
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.VolumeMounts)) {
-		refuse(admitMount(name, w.VolumeMounts[name]))
+		refuse(c.admitMount(name, w.VolumeMounts[name]))
 	}
 	if len(problems) > 0 {
 		return &pods.Error{Code: pods.Invalid, Messages: problems}
@@ -44,9 +41,10 @@ func admit(w pods.Workload) error {
 	return nil
 }
 
-func admitMount(name string, m pods.VolumeMount) error {
+func (c *Cluster) admitMount(name string, m pods.VolumeMount) error {
+	_, shared := m.Volume("", name)
 	switch {
-	case m.Type != typePVC:
+	case m.Type != pods.MountPVC && (!shared || c.options.Volumes == ""):
 		return pods.Errorf(pods.Invalid, "volume_mounts.%s.type: the local cluster has no volumes of type '%s'. Use 'pvc'", name, m.Type)
 	case !namePattern.MatchString(name):
 		return pods.Errorf(pods.Invalid, "volume_mounts.%s: no folder can have this name", name)
@@ -56,9 +54,9 @@ func admitMount(name string, m pods.VolumeMount) error {
 	return nil
 }
 
-// mountName returns the folder of a volume mount, below the storage. It is not
-// mounted at the mount's path, which belongs to the machine; PODWAY_VOLUME_<KEY>
-// tells it to the program.
+// mountName returns the folder of a mount of type pvc, below the storage. It is
+// not mounted at the mount's path, which belongs to the machine;
+// PODWAY_VOLUME_<KEY> tells it to the program.
 func mountName(name string, m pods.VolumeMount) string {
 	return filepath.Join("volumes", name, m.SubPath)
 }

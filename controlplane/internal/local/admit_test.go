@@ -46,7 +46,7 @@ func TestAdmit(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := workload("web", "podway/hello")
 			test.change(&w)
-			err := admit(w)
+			err := new(Cluster).admit(w)
 			if test.want == nil {
 				if err != nil {
 					t.Fatalf("got %v, want nil", err)

@@ -40,7 +40,13 @@ var catalogue = []image{
 		plan:     planRedis,
 	},
 	// No usual machine has the programs of these. podway/hello answers in their
-	// place, so that pods of the templates fastapi and jupyterlab can be tried.
+	// place, so that pods of the templates fastapi, jupyterlab and neo4j, which
+	// documents use as examples, can be tried.
+	{
+		name:  "neo4j",
+		check: oneProtocolPerPort,
+		plan:  planStandIn,
+	},
 	{
 		name:  "tiangolo/uvicorn-gunicorn-fastapi",
 		check: oneProtocolPerPort,
@@ -83,6 +89,7 @@ type place struct {
 	ip      netip.Addr
 	ports   map[string]int // to listen on, by networking key
 	storage string
+	mounts  map[string]string // folders of volumes and snapshots, by their ids
 }
 
 // addr returns the address to listen on for a networking key.

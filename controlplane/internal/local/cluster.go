@@ -28,6 +28,10 @@ type Options struct {
 	// Required.
 	Dir string
 
+	// Volumes is the folder with all volumes and snapshots. Default: none, and pods
+	// can't mount any.
+	Volumes string
+
 	// Self is the path of the podway program, whose subcommands pod-shim and
 	// hello the cluster starts. Default: this process's program.
 	Self string
@@ -53,6 +57,11 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 		return o, fmt.Errorf("opening the local cluster: %w", err)
+	}
+	if o.Volumes != "" {
+		if o.Volumes, err = filepath.Abs(o.Volumes); err != nil {
+			return o, fmt.Errorf("opening the local cluster: %w", err)
+		}
 	}
 	if o.Self == "" {
 		if o.Self, err = os.Executable(); err != nil {
@@ -202,12 +211,12 @@ var errClosed = errors.New("the local cluster is closed")
 
 // Admit implements [pods.Cluster]: the image must be in the catalogue, and the
 // pod must not need what only containers have.
-func (c *Cluster) Admit(_ context.Context, w pods.Workload) error { return admit(w) }
+func (c *Cluster) Admit(_ context.Context, w pods.Workload) error { return c.admit(w) }
 
 // Apply implements [pods.Cluster]. The error is Invalid if the pod can't run on
 // this machine as it is: its program or its port can't be had.
 func (c *Cluster) Apply(ctx context.Context, w pods.Workload) error {
-	if err := admit(w); err != nil {
+	if err := c.admit(w); err != nil {
 		return err
 	}
 	c.changes.Lock()

@@ -11,8 +11,9 @@
 // this machine: podway/hello is built in, postgres and redis need their Debian
 // packages. For a few web images podway/hello stands in. A tag is accepted and
 // means nothing: the version on the machine runs. There is no isolation: a pod is
-// a process of the same machine, its exec runs commands there, and CPU and memory
-// limits are not applied. Serve only people you would give a shell to.
+// a process of the same machine, its exec runs commands there, its files are all
+// that its user may reach, and CPU and memory limits are not applied. Serve only
+// people you would give a shell to.
 //
 // # Life of a pod
 //
@@ -38,8 +39,11 @@
 //	PODWAY_INSTANCE        the name of this run
 //	PODWAY_ADDRESS         the address
 //	PODWAY_PORT_<KEY>      the port of a networking entry, its key in upper case
-//	PODWAY_VOLUME_<KEY>    the folder of a volume mount of type pvc; it is not
-//	                       mounted at the mount's path, which is the machine's
+//	PODWAY_VOLUME_<KEY>    the folder of a volume mount of type pvc
+//	PODWAY_MOUNT_<ID>      the folder of a volume or snapshot, its id in upper case
+//
+// Nothing is mounted at the path that a mount names: that is the machine's. A
+// snapshot is not protected from the pods that mount it.
 //
 // # Files
 //

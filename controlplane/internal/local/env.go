@@ -32,7 +32,12 @@ func environment(w pods.Workload, p place, instance string) []string {
 		env["PODWAY_PORT_"+strings.ToUpper(key)] = strconv.Itoa(port)
 	}
 	for name, m := range w.VolumeMounts {
-		env["PODWAY_VOLUME_"+strings.ToUpper(name)] = filepath.Join(p.storage, mountName(name, m))
+		if m.Type == pods.MountPVC {
+			env["PODWAY_VOLUME_"+strings.ToUpper(name)] = filepath.Join(p.storage, mountName(name, m))
+		}
+	}
+	for name, dir := range p.mounts {
+		env["PODWAY_MOUNT_"+strings.ToUpper(name)] = dir
 	}
 	list := make([]string, 0, len(env))
 	for _, name := range slices.Sorted(maps.Keys(env)) {

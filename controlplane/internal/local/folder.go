@@ -103,10 +103,10 @@ func writeJSON(path string, v any) error {
 		return fmt.Errorf("encoding %s: %w", filepath.Base(path), err)
 	}
 	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil { //nolint:gosec // below our own state folder
+	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
 		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
 	}
-	if err := os.Rename(tmp, path); err != nil { //nolint:gosec // below our own state folder
+	if err := os.Rename(tmp, path); err != nil {
 		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
 	}
 	return nil
@@ -116,7 +116,7 @@ func writeJSON(path string, v any) error {
 // no such file.
 func readJSON[T any](path string) (T, error) {
 	var v T
-	b, err := os.ReadFile(path) //nolint:gosec // below our own state folder
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return v, fmt.Errorf("reading %s: %w", filepath.Base(path), err)
 	}
@@ -127,6 +127,6 @@ func readJSON[T any](path string) (T, error) {
 }
 
 func exists(path string) bool {
-	_, err := os.Stat(path) //nolint:gosec // below our own state folder
+	_, err := os.Stat(path)
 	return !errors.Is(err, fs.ErrNotExist)
 }

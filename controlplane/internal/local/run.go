@@ -185,7 +185,11 @@ func (c *Cluster) prepare(ctx context.Context, p *pod, w pods.Workload) (spec, e
 	if err != nil {
 		return spec{}, err
 	}
-	pl := place{self: c.options.Self, ip: ip, ports: ports, storage: storage}
+	mounts, err := c.mounts(w, user)
+	if err != nil {
+		return spec{}, err
+	}
+	pl := place{self: c.options.Self, ip: ip, ports: ports, storage: storage, mounts: mounts}
 	what, err := img.plan(img, w, pl)
 	if err != nil {
 		return spec{}, err

@@ -129,7 +129,7 @@ func (s *shim) prepare() error {
 	if set == nil || exists(set.Creates) {
 		return nil
 	}
-	if err := os.RemoveAll(set.Making); err != nil { //nolint:gosec // below the pod's storage
+	if err := os.RemoveAll(set.Making); err != nil {
 		return fmt.Errorf("preparing the storage: %w", err)
 	}
 	for _, c := range set.Commands {
@@ -142,7 +142,7 @@ func (s *shim) prepare() error {
 			return fmt.Errorf("preparing the storage: %s failed, see the logs", name)
 		}
 	}
-	if err := os.Rename(set.Making, set.Creates); err != nil { //nolint:gosec // below the pod's storage
+	if err := os.Rename(set.Making, set.Creates); err != nil {
 		return fmt.Errorf("preparing the storage: %w", err)
 	}
 	return nil

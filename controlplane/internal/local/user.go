@@ -71,7 +71,7 @@ func (a *account) passes(info os.FileInfo) bool {
 
 // makeStorage makes the folder for a pod's own files, unless it is there, and
 // gives it to the account, with an empty folder for temporary files and one for
-// each volume mount. It lies in the pod's folder, or, if the account can't reach
+// each mount of type pvc. It lies in the pod's folder, or, if the account can't reach
 // that, in the machine's folder for temporary files, with a link to it.
 func makeStorage(f folder, a *account, mounts map[string]pods.VolumeMount) (string, error) {
 	if _, err := os.Stat(f.storageEntry()); err != nil {
@@ -129,7 +129,9 @@ func fillStorage(storage string, a *account, mounts map[string]pods.VolumeMount)
 	}
 	dirs := []string{tempName}
 	for name, m := range mounts {
-		dirs = append(dirs, mountName(name, m))
+		if m.Type == pods.MountPVC {
+			dirs = append(dirs, mountName(name, m))
+		}
 	}
 	for _, dir := range dirs {
 		if err := root.MkdirAll(dir, 0o700); err != nil {

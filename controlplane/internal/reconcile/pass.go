@@ -89,6 +89,13 @@ func (r *Reconciler) passBlind(ctx context.Context, p pods.Pod, d definition, ca
 
 // take carries a step out, in the order the package comment gives.
 func (r *Reconciler) take(ctx context.Context, t task, p pods.Pod, d definition, o pods.Observation, s step) (outcome, error) {
+	if s.state.Status == pods.StatusAvailable && p.State.Status != pods.StatusAvailable {
+		// Who reads AVAILABLE may connect at once, so the routes are there first. They
+		// are published again below, which costs nothing if that went well.
+		opened := p
+		opened.State = s.state
+		_ = r.publish(ctx, opened, d, o, s.effect) // an error is the one below
+	}
 	p, err := r.save(ctx, p, s)
 	if err != nil {
 		return unpublished(err)
@@ -241,11 +248,13 @@ func (r *Reconciler) publishable(p pods.Pod, route routes.Route) routes.Route {
 // apply asks the cluster to run a pod and notes its answer. It reports whether
 // there is more to do at once.
 func (r *Reconciler) apply(ctx context.Context, p pods.Pod, d definition) (again bool, err error) {
-	creds, err := r.Store.Credentials(ctx, p.Key)
-	if err != nil {
-		return false, fmt.Errorf("reading credentials: %w", err)
+	w, applyErr := r.workload(ctx, p, d)
+	if applyErr != nil && pods.ErrorCode(applyErr) != pods.Invalid {
+		return false, applyErr
 	}
-	applyErr := r.Cluster.Apply(ctx, pods.BuildWorkload(p, d.Effective, creds))
+	if applyErr == nil {
+		applyErr = r.Cluster.Apply(ctx, w)
+	}
 	if ctx.Err() != nil {
 		return false, ctx.Err() // no answer at all
 	}
@@ -262,6 +271,23 @@ func (r *Reconciler) apply(ctx context.Context, p pods.Pod, d definition) (again
 	}
 	r.log(p.Key).Warn("cluster refused pod", "attempt", s.state.Attempts, "error", applyErr)
 	return true, nil
+}
+
+// workload returns what the cluster shall run. The error is Invalid if the pod
+// refers to what it can't have.
+func (r *Reconciler) workload(ctx context.Context, p pods.Pod, d definition) (pods.Workload, error) {
+	creds, err := r.Store.Credentials(ctx, p.Key)
+	if err != nil {
+		return pods.Workload{}, fmt.Errorf("reading credentials: %w", err)
+	}
+	w := pods.BuildWorkload(p, d.Effective, creds)
+	if r.Bind == nil {
+		return w, nil
+	}
+	if err := r.Bind(ctx, p, d.Effective, &w); err != nil {
+		return w, fmt.Errorf("binding pod: %w", err)
+	}
+	return w, nil
 }
 
 // remove calls the cluster for a removal.

@@ -33,6 +33,11 @@ type Deps struct {
 	// be none. Nil: pods build on none.
 	Templates func(ctx context.Context, p pods.Pod) ([]pods.Definition, error)
 
+	// Bind fills in what a pod uses from outside of its definition, before the
+	// cluster is asked to run it; a [pods.Binder] does. An error with code Invalid
+	// says that the definition has to change. Nil: pods use nothing.
+	Bind func(ctx context.Context, p pods.Pod, e pods.Effective, w *pods.Workload) error
+
 	// AfterFullPass is called after each full pass, once the routes of every pod
 	// in the store were published since its begin. Nil: nothing is called.
 	AfterFullPass func(ctx context.Context) error

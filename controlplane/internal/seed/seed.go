@@ -5,7 +5,9 @@
 //
 //	report, err := seed.Load(ctx, store, seed.Options{})
 //
-// Built-in templates belong to no tenant and can be read by everyone.
+// Built-in templates belong to no tenant and can be read by everyone. They build
+// on no other, so that users' templates can build on them: a pod looks for its
+// image two levels deep.
 package seed
 
 import (
@@ -57,7 +59,7 @@ func Load(ctx context.Context, s Store, o Options) (Report, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	l := loader{store: s, now: o.Now().UTC(), versions: map[string]pods.TemplateRef{}}
+	l := loader{store: s, now: o.Now().UTC()}
 	if err := l.images(ctx); err != nil {
 		return l.report, err
 	}
@@ -77,8 +79,6 @@ func Load(ctx context.Context, s Store, o Options) (Report, error) {
 type Template struct {
 	pods.NewTemplate
 
-	// Tags in the order in which they build on each other. Their references are
-	// not pinned.
 	Tags []pods.NewTemplateTag
 }
 
@@ -116,7 +116,7 @@ func readTemplate(name string) (Template, error) {
 	if err := json.Unmarshal(b, &file); err != nil {
 		return Template{}, err
 	}
-	var tags []json.RawMessage
+	var tags []map[string]json.RawMessage
 	if err := json.Unmarshal(file["tags"], &tags); err != nil {
 		return Template{}, err
 	}
@@ -129,14 +129,37 @@ func readTemplate(name string) (Template, error) {
 	if t.NewTemplate, err = pods.DecodeNewTemplate(head); err != nil {
 		return Template{}, err
 	}
-	for _, raw := range tags {
-		tag, err := pods.DecodeNewTemplateTag(raw, pods.DefaultSettings())
+	for _, tag := range tags {
+		named, err := readTags(tag)
 		if err != nil {
 			return Template{}, err
 		}
-		t.Tags = append(t.Tags, tag)
+		t.Tags = append(t.Tags, named...)
 	}
 	return t, nil
+}
+
+// readTags reads a tag, once for each of its names.
+func readTags(tag map[string]json.RawMessage) ([]pods.NewTemplateTag, error) {
+	var names []json.RawMessage
+	if err := json.Unmarshal(tag["names"], &names); err != nil {
+		return nil, err
+	}
+	delete(tag, "names")
+	var all []pods.NewTemplateTag
+	for _, name := range names {
+		tag["tag"] = name
+		body, err := json.Marshal(tag)
+		if err != nil {
+			return nil, err
+		}
+		n, err := pods.DecodeNewTemplateTag(body, pods.DefaultSettings())
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, n)
+	}
+	return all, nil
 }
 
 // Images returns the images that built-in templates use.
@@ -154,10 +177,9 @@ func Images() ([]pods.NewImage, error) {
 
 // loader is one run of [Load].
 type loader struct {
-	store    Store
-	now      time.Time
-	versions map[string]pods.TemplateRef // what "id:tag" means in built-in references
-	report   Report
+	store  Store
+	now    time.Time
+	report Report
 }
 
 func (l *loader) images(ctx context.Context) error {
@@ -219,29 +241,18 @@ func (l *loader) ensure(ctx context.Context, t Template) (pods.Template, error) 
 	return l.store.Template(ctx, t.ID)
 }
 
-// tag adds a version of a tag unless there is one of ours that says the same.
+// tag adds a version of a tag unless our newest one says the same.
 func (l *loader) tag(ctx context.Context, t pods.Template, n pods.NewTemplateTag, there []pods.TemplateTag) error {
-	d := n.Definition
-	if name := d.Template.Or(""); name != "" {
-		base, ok := l.versions[name]
-		if !ok {
-			return fmt.Errorf("tag %s builds on %q, which is not built in or comes later", n.Tag, name)
-		}
-		d.Template = pods.Set(base.String())
-	}
-	name := t.ID + ":" + n.Tag
 	ours := func(v pods.TemplateTag) bool { return v.Tag == n.Tag && v.AddedBy == Author }
-	if i := slices.IndexFunc(there, ours); i >= 0 && same(there[i].Definition, d) { // the newest comes first
-		l.versions[name] = there[i].Ref()
+	if i := slices.IndexFunc(there, ours); i >= 0 && same(there[i].Definition, n.Definition) { // the newest comes first
 		return nil
 	}
 	stored, err := l.store.AddTemplateTag(ctx, t.UID, pods.TemplateTag{
-		TemplateID: t.ID, Tag: n.Tag, Definition: d, CommitMessage: n.CommitMessage, AddedBy: Author, CreatedAt: l.now,
+		TemplateID: t.ID, Tag: n.Tag, Definition: n.Definition, CommitMessage: n.CommitMessage, AddedBy: Author, CreatedAt: l.now,
 	})
 	if err != nil {
 		return err
 	}
-	l.versions[name] = stored.Ref()
 	l.report.Tags = append(l.report.Tags, stored.Ref().String())
 	return nil
 }
