@@ -79,6 +79,12 @@ func (s *server) load(ctx context.Context, r *request) (err error) {
 		r.pod, err = s.permittedPod(ctx, r, r.podID())
 	case kindTemplate:
 		r.template, err = s.permittedTemplate(ctx, r, r.param("template_id"))
+	case kindVolume:
+		r.volume, err = s.permittedVolume(ctx, r, r.volumeKey(pods.KindVolume, r.param("volume_id")))
+	case kindSnapshot:
+		r.volume, err = s.permittedVolume(ctx, r, r.volumeKey(pods.KindSnapshot, r.param("snapshot_id")))
+	case kindSecret:
+		r.secret, err = s.permittedSecret(ctx, r, r.param("secret_id"))
 	case kindNone:
 	}
 	return err

@@ -192,6 +192,8 @@ func statusOf(c pods.Code) int {
 		return http.StatusNotFound
 	case pods.Exists, pods.Conflict:
 		return http.StatusConflict
+	case pods.TooLarge:
+		return http.StatusRequestEntityTooLarge
 	case pods.TooMany:
 		return http.StatusTooManyRequests
 	case pods.Unavailable:

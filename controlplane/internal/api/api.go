@@ -15,11 +15,17 @@ type Store interface {
 	pods.Store
 	pods.TemplateStore
 	pods.ImageStore
+	pods.VolumeStore
+	pods.BindingStore
+	pods.SecretStore
+	pods.Sealer
 }
 
-// Deps is everything the API needs. Store, Cluster and Identity are required.
+// Deps is everything the API needs. Store, Files, Cluster and Identity are
+// required.
 type Deps struct {
 	Store    Store
+	Files    pods.Files
 	Cluster  pods.Cluster
 	Identity pods.Identity
 	Settings pods.Settings
@@ -55,7 +61,8 @@ type Deps struct {
 type server struct {
 	Deps
 
-	spec func() (specFiles, error) // made when it is first asked for
+	binder *pods.Binder
+	spec   func() (specFiles, error) // made when it is first asked for
 }
 
 // New returns the handler of the whole API, under /v3/pods and /pods. It is
@@ -77,6 +84,9 @@ func New(d Deps) http.Handler {
 	if d.Limiter == nil {
 		d.Limiter = NewMemoryLimiter(d.MutationsPerMinute, d.Now)
 	}
-	s := &server{Deps: d, spec: sync.OnceValues(func() (specFiles, error) { return newSpecFiles(d.Version) })}
+	binder := &pods.Binder{
+		Volumes: d.Store, Secrets: d.Store, Bindings: d.Store, Sealer: d.Store, Identity: d.Identity, Now: d.Now,
+	}
+	s := &server{Deps: d, binder: binder, spec: sync.OnceValues(func() (specFiles, error) { return newSpecFiles(d.Version) })}
 	return s.observe(cors(d.CORSOrigins, cleanSlashes(s.router(operations()))))
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tapis-project/podway/controlplane/internal/files"
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 )
 
@@ -25,6 +26,7 @@ var noon = time.Date(2025, 7, 21, 12, 0, 0, 723_000_000, time.UTC)
 type fixture struct {
 	t       *testing.T
 	store   Store
+	files   *files.Keeper
 	cluster *fakeCluster
 	deps    Deps
 	log     *lockedBuffer
@@ -46,8 +48,9 @@ func newFixture(t *testing.T, adjust ...func(*Deps)) *fixture {
 		}
 		settings.ImageAllowList = append(settings.ImageAllowList, name)
 	}
+	f.files = newFiles(t, f.store)
 	f.deps = Deps{
-		Store: f.store, Cluster: f.cluster, Identity: fakeIdentity{}, Settings: settings, Version: "test",
+		Store: f.store, Files: f.files, Cluster: f.cluster, Identity: fakeIdentity{}, Settings: settings, Version: "test",
 		Now:    func() time.Time { return noon },
 		Logger: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Wake: func(k pods.Key) {

@@ -2,6 +2,8 @@ package api
 
 import (
 	"fmt"
+	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
@@ -15,6 +17,11 @@ const (
 	jupyterPrefix   = "tapistempjupyter"
 	maxJupyterPods  = 999 // of one user
 )
+
+// jupyterFolder is where notebooks are in the pod, which outlives it. Who may
+// only use a pod can't write elsewhere: a file in another place may be a program
+// that the pod runs.
+const jupyterFolder = "/home/jovyan/work"
 
 // jupyterPod is the answer of ensure_jupyter_pod.
 type jupyterPod struct {
@@ -54,6 +61,56 @@ func (s *server) ensureJupyterPod(r *request) (answer, error) {
 		return a, err
 	}
 	return answer{}, pods.Errorf(pods.Conflict, "All %d names for a Jupyter pod of yours are taken. Delete one of those pods first.", maxJupyterPods)
+}
+
+// uploadToJupyter puts a file into the folder of the notebooks.
+func (s *server) uploadToJupyter(r *request) (answer, error) {
+	if !strings.HasPrefix(r.pod.Definition.Template.Or(""), jupyterTemplate+":") {
+		return answer{}, pods.Errorf(pods.Invalid, "Pod %s is no Jupyter pod: its template is not '%s'.", r.pod.ID, jupyterTemplate)
+	}
+	cluster, ok := s.Cluster.(pods.FileCluster)
+	if !ok {
+		return answer{}, pods.Errorf(pods.Invalid, "The cluster can't put files into pods.")
+	}
+	if r.pod.Requested != pods.On {
+		return answer{}, pods.Errorf(pods.NotFound, "Pod %s is not running. Start it first.", r.pod.ID)
+	}
+	f, err := r.readForm("path")
+	if err != nil {
+		return answer{}, err
+	}
+	defer f.Close()
+	name, err := jupyterPath(f.fields["path"], f.filename)
+	if err != nil {
+		return answer{}, err
+	}
+	if err := cluster.CopyTo(r.Context(), r.pod.Key, path.Join(jupyterFolder, name), f.size, f.file); err != nil {
+		return answer{}, err
+	}
+	return answer{
+		message: "File uploaded to Jupyter pod successfully.",
+		result:  jupyterUpload{Uploaded: name, PodName: r.pod.ID},
+	}, nil
+}
+
+// jupyterUpload is the answer of upload_to_jupyter.
+type jupyterUpload struct {
+	Uploaded string  `json:"uploaded"` // path below the folder of the notebooks
+	PodName  pods.ID `json:"pod_name"`
+}
+
+// jupyterPath returns the path of an uploaded file below the folder of the
+// notebooks. A path that ends with a slash, or is empty, is a folder, in which
+// the file keeps its name.
+func jupyterPath(to, filename string) (string, error) {
+	if to == "" || strings.HasSuffix(to, "/") {
+		to += filename
+	}
+	name := strings.TrimPrefix(strings.TrimPrefix(to, jupyterFolder), "/")
+	if !filepath.IsLocal(name) || path.Clean(name) == "." || strings.HasSuffix(name, "/") || strings.ContainsRune(name, 0) {
+		return "", invalidf("body, path: must name a file below %s, without '..'. Got '%s'", jupyterFolder, shorten(to))
+	}
+	return path.Clean(name), nil
 }
 
 // jupyterPodOf returns the caller's notebook server, nil if there is none.

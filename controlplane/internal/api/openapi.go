@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/tapis-project/podway/controlplane/internal/pods"
 )
 
 // about is what the specification says about an operation beyond what drives
@@ -26,6 +24,8 @@ type about struct {
 
 	returns returns  // what comes in the envelope; zero if nothing does
 	streams []string // media types that come without an envelope
+	ranges  bool     // the first of them also comes in part, for a Range header
+	errors  []int    // statuses it fails with, beside those of every such operation
 }
 
 // returns is the result of an operation.
@@ -92,85 +92,10 @@ var tags = []specTag{
 	{tagService, "The service itself."},
 }
 
-// document is the specification, OpenAPI 3.0.
-type document struct {
-	OpenAPI    string                      `json:"openapi"`
-	Info       specInfo                    `json:"info"`
-	Servers    []specServer                `json:"servers"`
-	Tags       []specTag                   `json:"tags"`
-	Paths      dict[*dict[*specOperation]] `json:"paths"`
-	Components components                  `json:"components"`
-	Security   []map[string][]string       `json:"security"`
-}
-
-type specInfo struct {
-	Title       string            `json:"title"`
-	Description string            `json:"description"`
-	License     map[string]string `json:"license"`
-	Version     string            `json:"version"`
-}
-
-type specServer struct {
-	URL         string `json:"url"`
-	Description string `json:"description"`
-}
-
-type specTag struct {
-	Name        string `json:"name"`
-	Description string `json:"description"`
-}
-
-type components struct {
-	Schemas         dict[*schema]           `json:"schemas"`
-	Parameters      dict[*specParameter]    `json:"parameters"`
-	Responses       dict[*specResponse]     `json:"responses"`
-	SecuritySchemes dict[map[string]string] `json:"securitySchemes"`
-}
-
-type specOperation struct {
-	Tags        []string               `json:"tags"`
-	Summary     string                 `json:"summary"`
-	Description string                 `json:"description,omitempty"`
-	OperationID string                 `json:"operationId"`
-	Parameters  []*specParameter       `json:"parameters,omitempty"`
-	RequestBody *specBody              `json:"requestBody,omitempty"`
-	Responses   dict[*specResponse]    `json:"responses"`
-	Security    *[]map[string][]string `json:"security,omitempty"` // empty: no token; nil: as the document says
-	Level       pods.Level             `json:"x-podway-level,omitempty"`
-}
-
-type specParameter struct {
-	Ref         string  `json:"$ref,omitempty"`
-	Name        string  `json:"name,omitempty"`
-	In          string  `json:"in,omitempty"`
-	Description string  `json:"description,omitempty"`
-	Required    bool    `json:"required,omitempty"`
-	Schema      *schema `json:"schema,omitempty"`
-}
-
-type specBody struct {
-	Required bool            `json:"required"`
-	Content  dict[specMedia] `json:"content"`
-}
-
-type specResponse struct {
-	Ref         string            `json:"$ref,omitempty"`
-	Description string            `json:"description,omitempty"`
-	Headers     dict[*specHeader] `json:"headers,omitzero"`
-	Content     dict[specMedia]   `json:"content,omitzero"`
-}
-
-type specHeader struct {
-	Description string  `json:"description"`
-	Schema      *schema `json:"schema"`
-}
-
-type specMedia struct {
-	Schema  *schema         `json:"schema,omitempty"`
-	Example json.RawMessage `json:"example,omitempty"`
-}
-
-const jsonType = "application/json"
+const (
+	jsonType = "application/json"
+	yamlType = "application/yaml"
+)
 
 const description = `Long-lived services, *pods*, by one REST call, each reached over TLS at its own host name and one port.
 
@@ -215,12 +140,20 @@ type specBuilder struct{ schemas *schemaSet }
 func (b specBuilder) operation(op *operation) *specOperation {
 	o := &specOperation{
 		Tags: []string{op.about.tag}, Summary: op.about.summary, Description: op.about.details,
-		OperationID: op.id, Parameters: b.operationParameters(op), RequestBody: b.body(op), Level: op.level,
+		OperationID: op.id, Parameters: b.operationParameters(op), RequestBody: b.body(op), Level: op.level, Admin: op.admin,
 	}
 	if op.open {
 		o.Security = &[]map[string][]string{}
 	}
 	o.Responses.set("200", b.success(op))
+	if op.about.ranges {
+		part := &specResponse{Description: "The part that the header Range asks for."}
+		part.Content.set(op.about.streams[0], specMedia{Schema: &schema{Type: "string", Format: "binary"}})
+		o.Responses.set("206", part)
+		none := &specResponse{Description: "The header Range asks for a part that is not there."}
+		none.Content.set("text/plain", specMedia{Schema: &schema{Type: "string"}})
+		o.Responses.set("416", none)
+	}
 	for _, status := range errorStatuses(op) {
 		o.Responses.set(strconv.Itoa(status), &specResponse{Ref: "#/components/responses/" + errorName(status)})
 	}
@@ -250,7 +183,7 @@ func (b specBuilder) operationParameters(op *operation) []*specParameter {
 // isList reports whether an operation shows what the caller may see of a
 // collection, or in admin mode all of it.
 func isList(op *operation) bool {
-	return op.method == http.MethodGet && op.kind == kindNone && !op.open && !strings.HasSuffix(op.pattern, "}")
+	return op.method == http.MethodGet && op.kind == kindNone && !op.open && !op.admin && !strings.HasSuffix(op.pattern, "}")
 }
 
 func (specBuilder) parameters() (p dict[*specParameter]) {
@@ -283,7 +216,7 @@ func (b specBuilder) success(op *operation) *specResponse {
 	for _, media := range op.about.streams {
 		s := &schema{Type: "string"}
 		switch media {
-		case jsonType:
+		case jsonType, yamlType:
 			s = &schema{Type: "object"}
 		case "application/octet-stream", "application/zip":
 			s.Format = "binary"
@@ -308,8 +241,9 @@ func errorStatuses(op *operation) []int {
 	if op.changes {
 		list = append(list, http.StatusConflict, http.StatusTooManyRequests)
 	}
+	list = append(list, op.about.errors...)
 	slices.Sort(list)
-	return list
+	return slices.Compact(list)
 }
 
 // errorTexts say what the statuses mean.

@@ -2,10 +2,15 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -19,15 +24,21 @@ func TestEveryOperationIsDescribed(t *testing.T) {
 	for _, tag := range tags {
 		names = append(names, tag.Name)
 	}
+	results := map[string]reflect.Type{}
 	for _, op := range operations() {
 		a := op.about
+		result := reflect.TypeOf(a.returns.result)
+		if other, ok := results[a.returns.name]; ok && other != result {
+			t.Errorf("%s: the name %s is that of an envelope around %v, too", op.id, a.returns.name, other)
+		}
+		results[a.returns.name] = result
 		if !slices.Contains(names, a.tag) {
 			t.Errorf("%s: got tag %q, want one of %q", op.id, a.tag, names)
 		}
 		if a.summary == "" || strings.HasSuffix(a.summary, ".") || strings.Contains(a.summary, "\n") {
 			t.Errorf("%s: got summary %q, want one line without a full stop", op.id, a.summary)
 		}
-		if (a.returns.name == "") == (len(a.streams) == 0) && a.returns.name == "" {
+		if a.returns.name == "" && len(a.streams) == 0 {
 			t.Errorf("%s: what it answers is not described", op.id)
 		}
 		if op.body != (a.body != nil) {
@@ -63,7 +74,7 @@ func TestEveryPropertyIsDescribed(t *testing.T) {
 			}
 		}
 	}
-	for name := range properties {
+	for name := range propertyDocs {
 		if !used[name] {
 			t.Errorf("there is a description of %q, which no model has", name)
 		}
@@ -114,45 +125,82 @@ func inputSchema(t *testing.T, op *operation) (specDocument, *readSchema) {
 	return d.specDocument, s
 }
 
-// decoders read the bodies that the models describe.
-var decoders = map[string]func(body []byte) error{
-	"create_pod": func(b []byte) error { _, err := pods.DecodeNewPod(b, pods.DefaultSettings()); return err },
-	"update_pod": func(b []byte) error { _, err := pods.DecodePodPatch(b, pods.DefaultSettings()); return err },
-	"set_pod_permission": func(b []byte) error {
-		_, err := pods.DecodeGrant(b)
-		return err
-	},
-	"exec_pod_commands": func(b []byte) error { _, err := decodeExec(b); return err },
-}
-
-// TestModelsFitDecoders sends each property with a value of no type it could
-// have: a decoder that knows it complains about the value, not about the
-// property.
-func TestModelsFitDecoders(t *testing.T) {
-	for id, decode := range decoders {
-		t.Run(id, func(t *testing.T) {
-			ops := operations()
-			i := slices.IndexFunc(ops, func(op operation) bool { return op.id == id })
-			if i < 0 {
-				t.Fatal("no such operation")
+// TestModelsAreWhatIsRead sends each property of each body with a value of no
+// type that it could have: who reads it complains about the value, not about the
+// property. A body without anything lacks what is required.
+func TestModelsAreWhatIsRead(t *testing.T) {
+	f := newFixture(t)
+	ops := operations()
+	for i := range ops {
+		op := &ops[i]
+		p, ok := probes[op.id]
+		if op.about.body == nil || !ok { // TestPermissionMatrix tells
+			continue
+		}
+		t.Run(op.id, func(t *testing.T) {
+			id := pods.ID("body" + strconv.Itoa(i))
+			f.putObject(*op, id)
+			path, _ := target(*op, p, id)
+			d, s := inputSchema(t, op)
+			wrap := "%s"
+			if s.Type == "array" {
+				s, wrap = s.Items, "[%s]"
 			}
-			d, s := inputSchema(t, &ops[i])
 			if s.Ref != "" {
 				s = d.Components.Schemas[afterSlash(s.Ref)]
 			}
+			send := func(body string) string {
+				r := f.call(op.method, path, "admin", fmt.Sprintf(wrap, body))
+				if r.status != http.StatusBadRequest {
+					t.Fatalf("got status %d for %s, want %d: %s", r.status, body, http.StatusBadRequest, r.body)
+				}
+				return r.envelope(t).text()
+			}
 			for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
-				body, _ := json.Marshal(map[string]any{name: []any{map[string]any{}}})
-				if err := decode(body); err == nil || strings.Contains(err.Error(), name+": extra fields") {
-					t.Errorf("property %s is not known to the decoder: %v", name, err)
+				if got := send(`{"` + name + `":[{}]}`); strings.Contains(got, name+": extra fields not permitted") {
+					t.Errorf("nobody reads the property %s: %s", name, got)
 				}
 			}
-			err := decode([]byte(`{}`))
+			if len(s.Required) == 0 {
+				return
+			}
+			got := send(`{}`)
 			for _, name := range s.Required {
-				if err == nil || !strings.Contains(err.Error(), name) {
-					t.Errorf("property %s is not required: %v", name, err)
+				if !strings.Contains(got, name) {
+					t.Errorf("property %s is not required: %s", name, got)
 				}
 			}
 		})
+	}
+}
+
+// queryCall finds in our sources where a parameter of a query is read by its name.
+var queryCall = regexp.MustCompile(`(?:\.query[A-Z]\w*\(|Query\(\)\.(?:Get|Has)\()"(\w+)"`)
+
+func TestParametersThatAreReadAreDescribed(t *testing.T) {
+	described := map[string]bool{}
+	for _, op := range operations() {
+		for _, q := range op.about.query {
+			described[q.name] = true
+		}
+	}
+	sources, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range sources {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range queryCall.FindAllStringSubmatch(string(b), -1) {
+			if !described[m[1]] {
+				t.Errorf("%s reads the query parameter %q, which no operation describes", file, m[1])
+			}
+		}
 	}
 }
 

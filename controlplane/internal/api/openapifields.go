@@ -25,9 +25,9 @@ var pathParams = map[string]schema{
 	"status":      {Description: "HTTP status to answer with, 400 to 599.", Pattern: "^[45][0-9][0-9]$"},
 }
 
-// properties describe the properties of models, by name; those of one model, by
+// propertyDocs describe the properties of models, by name; those of one model, by
 // model and name. Rules are those for input.
-var properties = map[string]schema{
+var propertyDocs = map[string]schema{
 	// Pods, as they are sent and got.
 	"pod_id":                  idRule(64, "Name of the pod, unique in the tenant."),
 	"image":                   {Description: "Image to run. It must be on the list of allowed images. Required without a template.", MaxLength: new(545)},
@@ -136,6 +136,12 @@ var properties = map[string]schema{
 	},
 	"SetPermission.level": {Description: "What the user may do; a level includes all lower ones. APPROVEDADMIN is for operators to give."},
 
+	// Hosts of pods.
+	"host":           {Description: "Host name that leads to the pod."},
+	"network":        {Description: "Key of the pod's networking entry."},
+	"PodHost.pod_id": {Description: "Name of the pod."},
+	"PodHost.port":   {Description: "Port of the container."},
+
 	// Commands in a pod.
 	"ExecutePodCommands.commands": {
 		Description: "One command as a list of words, or a list of such lists.",
@@ -187,6 +193,60 @@ var properties = map[string]schema{
 	"FieldProvenance.derived_value":  {Description: "What counts."},
 
 	// Images.
-	"tenants":        {Description: "Tenants that may run it: ids, `*` for the main ones, `**` for all, `-<id>` for all but that. Empty: none.", MaxItems: new(500)},
-	"JupyterPod.url": {Description: "Where to open it in a browser."},
+	"tenants":                  {Description: "Tenants that may run it: ids, `*` for the main ones, `**` for all, `-<id>` for all but that. Empty: none.", MaxItems: new(500)},
+	"BodyUploadToJupyter.file": {Description: "The file."},
+	"BodyUploadToJupyter.path": {Description: "Where to put it, below the folder of the notebooks."},
+	"uploaded":                 {Description: "Where the file is now."},
+	"pod_name":                 {Description: "Name of the pod."},
+	"JupyterPod.url":           {Description: "Where to open it in a browser."},
+
+	// Volumes and snapshots.
+	"volume_id":                    idRule(128, "Name of the volume, unique in the tenant."),
+	"snapshot_id":                  idRule(128, "Name of the snapshot, unique in the tenant."),
+	"size_limit":                   {Description: "MB it may hold. Default 1024.", Minimum: new(1)},
+	"size":                         {Description: "MB it holds, as measured last and uploaded since."},
+	"VolumeResponseModel.status":   {Description: "`AVAILABLE`, or on its way there."},
+	"SnapshotResponseModel.status": {Description: "`CREATING` while it is copied, then `AVAILABLE`; `ERROR` if it could not be."},
+	"source_volume_id":             {Description: "Volume it is a copy of."},
+	"source_volume_path":           {Description: "What of the volume, from its root; starts with `/`.", MaxLength: new(4096)},
+	"destination_path":             {Description: "Where to put the copy in the snapshot. Needed if the source is a file. Default: its root.", MaxLength: new(4096)},
+	"cron":                         ascii(255, "Kept as it is; nothing acts on it."),
+	"retention_policy":             ascii(255, "Kept as it is; nothing acts on it."),
+	"Body_upload_to_volume.file":   {Description: "The file."},
+	"FileModel.path":               {Description: "Path from the root, starts with `/`."},
+	"FileModel.name":               {Description: "Last part of the path."},
+	"FileModel.type":               {Description: "`file`, `dir`, `symbolic_link` or `other/unknown`."},
+	"FileModel.size":               {Description: "Bytes."},
+	"FileModel.lastModified":       {Description: "When it was last changed: `YYYY-MM-DDTHH:MM:SSZ`."},
+	"FileModel.nativePermissions":  {Description: "For owner, group and others: `rw-r--r--`."},
+	"UsageModel.id":                {Description: "Name of the measurement."},
+	"object_id":                    {Description: "Name of the volume or snapshot."},
+	"object_type":                  {Description: "`volume` or `snapshot`."},
+	"tenant_id":                    {Description: "Tenant it belongs to."},
+	"site_id":                      {Description: "Site it belongs to."},
+	"size_mb":                      {Description: "MB it held."},
+	"size_limit_mb":                {Description: "MB it may hold, now."},
+	"over_limit":                   {Description: "Whether it held more than that."},
+	"measured_at":                  {Description: "When it was measured (UTC)."},
+
+	// Secrets.
+	"secret_map": {
+		Description: "Values for the environment, by name: secrets (`${secret:name}`), generated ones (`${pods:random:32}`), " +
+			"the pod's own (`${pods:url}`), or text. A variable uses one as `${pods:secrets:NAME}`. " +
+			"What may be secret is shown as `<<write-only>>`, which keeps it when it is sent back.",
+	},
+	"secret_id":                  {Description: "Name of the secret, unique among its owner's.", Pattern: "^[A-Za-z0-9_-]+$", MaxLength: new(110)},
+	"secret_value":               {Description: "The value.", MaxLength: new(32768)},
+	"NewSecret.description":      ascii(500, "For people."),
+	"UpdateSecret.description":   ascii(500, "For people."),
+	"scope":                      {Description: "Which pods may use it: `user`, all of its owner's, or `pod`, one. Default `user`."},
+	"NewSecret.pod_id":           {Description: "The pod that may use it; required with the scope `pod`."},
+	"SecretResponseModel.pod_id": {Description: "The pod that may use it; empty with the scope `user`."},
+	"readable":                   {Description: "Whether its value can be read. Pods can use it anyway. Default true; can't be set back to true."},
+	"writable":                   {Description: "Whether its value can be changed. Default true; can't be set back to true."},
+	"sk_secret_name":             {Description: "`owner:secret_id`, which names it for others than its owner."},
+
+	// Files in pods.
+	"Body_upload_to_pod.file": {Description: "The file."},
+	"dest_path":               {Description: "Where to put it in the pod, absolute."},
 }

@@ -61,6 +61,7 @@ type containerView struct {
 var standIns = map[reflect.Type]reflect.Type{
 	reflect.TypeFor[pods.ContainerView]():   reflect.TypeFor[containerView](),
 	reflect.TypeFor[pods.TemplateTagView](): reflect.TypeFor[templateTagView](),
+	reflect.TypeFor[pods.VolumeMount]():     reflect.TypeFor[volumeMount](),
 }
 
 // inputStandIns are the same for what clients send.
@@ -90,6 +91,15 @@ var inputNames = map[reflect.Type]string{
 	reflect.TypeFor[newTemplateTagFromPod](): "NewTemplateTagFromPod",
 	reflect.TypeFor[newImage]():              "NewImage",
 	reflect.TypeFor[resetFields]():           "ResetFields",
+	reflect.TypeFor[uploadToJupyter]():       "BodyUploadToJupyter",
+	reflect.TypeFor[newVolume]():             "NewVolume",
+	reflect.TypeFor[updateVolumeBody]():      "UpdateVolume",
+	reflect.TypeFor[newSnapshot]():           "NewSnapshot",
+	reflect.TypeFor[updateSnapshotBody]():    "UpdateSnapshot",
+	reflect.TypeFor[newSecret]():             "NewSecret",
+	reflect.TypeFor[updateSecretBody]():      "UpdateSecret",
+	reflect.TypeFor[fileForm]():              "Body_upload_to_volume",
+	reflect.TypeFor[podUploadForm]():         "Body_upload_to_pod",
 }
 
 // modelNames are the names of what clients get. As part of what they send, a
@@ -97,7 +107,14 @@ var inputNames = map[reflect.Type]string{
 // it stands.
 var modelNames = map[reflect.Type]string{
 	reflect.TypeFor[pods.View]():              "PodResponseModel",
-	reflect.TypeFor[pods.VolumeMount]():       "VolumeMount",
+	reflect.TypeFor[volumeMount]():            "VolumeMount",
+	reflect.TypeFor[pods.VolumeView]():        "VolumeResponseModel",
+	reflect.TypeFor[pods.SnapshotView]():      "SnapshotResponseModel",
+	reflect.TypeFor[pods.FileView]():          "FileModel",
+	reflect.TypeFor[pods.UsageView]():         "UsageModel",
+	reflect.TypeFor[pods.SecretView]():        "SecretResponseModel",
+	reflect.TypeFor[secretValue]():            "SecretValue",
+	reflect.TypeFor[podUpload]():              "PodUpload",
 	reflect.TypeFor[pods.Networking]():        "Networking",
 	reflect.TypeFor[pods.Resources]():         "Resources",
 	reflect.TypeFor[pods.Healthchecks]():      "Healthchecks",
@@ -109,6 +126,7 @@ var modelNames = map[reflect.Type]string{
 	reflect.TypeFor[credentials]():            "CredentialsModel",
 	reflect.TypeFor[permissions]():            "PermissionsModel",
 	reflect.TypeFor[podLogs]():                "LogsModel",
+	reflect.TypeFor[podHost]():                "PodHost",
 	reflect.TypeFor[execReport]():             "ExecReport",
 	reflect.TypeFor[execResult]():             "ExecResult",
 	reflect.TypeFor[pods.TemplateView]():      "TemplateResponseModel",
@@ -117,6 +135,7 @@ var modelNames = map[reflect.Type]string{
 	reflect.TypeFor[templateDefinitionView](): "TemplateTagDefinition",
 	reflect.TypeFor[pods.ImageView]():         "ImageResponseModel",
 	reflect.TypeFor[jupyterPod]():             "JupyterPod",
+	reflect.TypeFor[jupyterUpload]():          "JupyterUpload",
 	reflect.TypeFor[pods.Overrides]():         "PodOverrides",
 	reflect.TypeFor[pods.Provenance]():        "PodProvenance",
 	reflect.TypeFor[pods.Field]():             "FieldProvenance",
@@ -132,8 +151,9 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[pods.NetProtocol](): {
 		string(pods.NetHTTP), string(pods.NetTCP), string(pods.NetPostgres), string(pods.NetLocalOnly),
 	},
-	reflect.TypeFor[pods.Level]():  levelNames(),
-	reflect.TypeFor[pods.Source](): {string(pods.FromPod), string(pods.FromTemplate), string(pods.FromDefault)},
+	reflect.TypeFor[pods.Level]():       levelNames(),
+	reflect.TypeFor[pods.SecretScope](): {string(pods.ScopeUser), string(pods.ScopePod)},
+	reflect.TypeFor[pods.Source]():      {string(pods.FromPod), string(pods.FromTemplate), string(pods.FromDefault)},
 }
 
 func levelNames() []string {

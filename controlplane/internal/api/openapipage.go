@@ -158,6 +158,8 @@ func access(op *specOperation) string {
 	switch {
 	case op.Security != nil:
 		return "open to everyone, without a token"
+	case op.Admin:
+		return "needs the role PODS_ADMIN"
 	case op.Level != "":
 		return "needs " + string(op.Level)
 	default:

@@ -187,11 +187,11 @@ func (s *schemaSet) of(t reflect.Type, input bool) *schema {
 		t = stand
 	}
 	if types, ok := choices[t]; ok {
-		var any []*schema
+		either := &schema{}
 		for _, one := range types {
-			any = append(any, s.of(one, input))
+			either.AnyOf = append(either.AnyOf, s.of(one, input))
 		}
-		return &schema{AnyOf: any}
+		return either
 	}
 	switch {
 	case t == timestampType:
@@ -221,7 +221,7 @@ func (s *schemaSet) of(t reflect.Type, input bool) *schema {
 	case reflect.Struct:
 		return s.structure(t, input)
 	default:
-		panic("api: a model has a field of type " + t.String() + ", which the specification can't describe")
+		return &schema{} // anything
 	}
 }
 
@@ -292,9 +292,9 @@ func (s *schemaSet) object(t reflect.Type, name string, input bool) *schema {
 // described returns a property with what the table says about it. Rules for
 // input stay out of output: what is stored may be older than a rule.
 func described(p *schema, model, property string, input bool) *schema {
-	extra, ok := properties[model+"."+property]
+	extra, ok := propertyDocs[model+"."+property]
 	if !ok {
-		extra = properties[property]
+		extra = propertyDocs[property]
 	}
 	switch {
 	case extra.AnyOf != nil:

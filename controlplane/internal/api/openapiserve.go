@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
@@ -38,7 +39,7 @@ func newSpecFiles(version string) (specFiles, error) {
 	}
 	return specFiles{
 		json: newSpecFile(j, jsonType, nil),
-		yaml: newSpecFile(y, "application/yaml", nil),
+		yaml: newSpecFile(y, yamlType, nil),
 		page: newSpecFile(page, "text/html; charset=utf-8", http.Header{
 			"Content-Security-Policy": {pagePolicy()}, "Referrer-Policy": {"no-referrer"},
 		}),
@@ -106,9 +107,7 @@ func (s *server) docs(r *request) (answer, error) {
 func (r *request) file(f specFile) answer {
 	return answer{stream: func(w http.ResponseWriter) error {
 		h := w.Header()
-		for name, values := range f.headers {
-			h[name] = values
-		}
+		maps.Copy(h, f.headers)
 		h.Set("Content-Type", f.media)
 		h.Set("Cache-Control", "no-cache")
 		h.Set("Etag", f.etag)

@@ -16,6 +16,9 @@ const (
 	kindNone     kind = "" // no object: the whole collection, or the service itself
 	kindPod      kind = "pod"
 	kindTemplate kind = "template"
+	kindVolume   kind = "volume"
+	kindSnapshot kind = "snapshot"
+	kindSecret   kind = "secret"
 )
 
 // operation is one row of the API: what clients may call, and what it takes.
@@ -34,9 +37,11 @@ type operation struct {
 	kind  kind       // what the path names
 	level pods.Level // least level on that object
 
-	body       bool // takes a JSON body
-	changes    bool // counts against the caller's limit
-	ownTimeout bool // the handler bounds its own time: it streams or waits for a program
+	body       bool  // takes a JSON body
+	upload     bool  // takes a form with a file
+	uploadMax  int64 // most bytes of that form; default: maxUpload
+	changes    bool  // counts against the caller's limit
+	ownTimeout bool  // the handler bounds its own time: it streams or waits for a program
 
 	handle func(*server, *request) (answer, error)
 
@@ -48,7 +53,9 @@ func (op *operation) routes() []string {
 	patterns := append([]string{op.pattern}, op.aliases...)
 	if op.rest {
 		for i, p := range patterns {
-			patterns[i] = p[:strings.LastIndexByte(p, '{')] + "*"
+			if strings.HasSuffix(p, "}") {
+				patterns[i] = p[:strings.LastIndexByte(p, '{')] + "*"
+			}
 		}
 	}
 	return patterns
@@ -58,7 +65,8 @@ func (op *operation) routes() []string {
 // beside parameters: the router prefers them.
 func operations() []operation {
 	return slices.Concat(
-		podOperations(), provenanceOperations(), templateOperations(), imageOperations(), jupyterOperations(),
+		podOperations(), proxyOperations(), provenanceOperations(), templateOperations(), imageOperations(), jupyterOperations(),
+		volumeOperations(), snapshotOperations(), podFileOperations(), secretOperations(),
 	)
 }
 
@@ -96,7 +104,7 @@ func podOperations() []operation {
 			open: true, handle: (*server).openAPIYAML,
 			about: about{
 				tag: tagService, summary: "Show the specification of the API as YAML",
-				streams: []string{"application/yaml"},
+				streams: []string{yamlType},
 			},
 		},
 		{
@@ -172,6 +180,15 @@ func podOperations() []operation {
 				details: "With `follow=true` the output is streamed as plain text until the container ends.",
 				query:   []param{boolParam("follow", false, "Stream the output as it is written.")},
 				returns: envelopeOf("PodLogsResponse", podLogs{}), streams: []string{"text/plain"},
+			},
+		},
+		{
+			id: "get_pod_events", method: http.MethodGet, pattern: "/pods/{pod_id}/events",
+			kind: kindPod, level: pods.LevelRead, handle: (*server).getPodEvents,
+			about: about{
+				tag: tagPods, summary: "Show what the cluster noted about a pod",
+				details: "Pulls, scheduling, probes: oldest first. The cluster forgets after a while.",
+				returns: envelopeOf("PodEventsResponse", []podEvent{}),
 			},
 		},
 		{

@@ -237,5 +237,14 @@ func jupyterOperations() []operation {
 				returns: envelopeOf("JupyterResponse", jupyterPod{}),
 			},
 		},
+		{
+			id: "upload_to_jupyter", method: http.MethodPost, pattern: "/pods/jupyter/{pod_id}/upload",
+			kind: kindPod, level: pods.LevelUser, upload: true, changes: true, ownTimeout: true, handle: (*server).uploadToJupyter,
+			about: about{
+				tag: tagJupyter, summary: "Put a file into the folder of the notebooks",
+				details: "`path` is below that folder; if it ends with `/` or is empty, the file keeps its name.",
+				form:    uploadToJupyter{}, returns: envelopeOf("JupyterUploadResponse", jupyterUpload{}),
+			},
+		},
 	}
 }

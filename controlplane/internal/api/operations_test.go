@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -15,10 +16,12 @@ import (
 // probe is how the tests call an operation on an object, and what they expect of
 // it. The level is written here a second time, on purpose.
 type probe struct {
-	level string // "open", "any", "READ", "USER", "ADMIN" or "SITE", the admins' role
+	level string // "open", "any", "READ", "USER", "ADMIN" or "SITE", the admins' role; "own" has a matrix of its own
 	body  string // %s stands for the object's id
 	path  string // beyond the object's own; for operations on none, the whole path
-	ok    int    // status for those who may; default 200
+
+	folder string // where the object is; default: that of its kind
+	ok     int    // status for those who may; default 200
 }
 
 // probes has an entry for every operation; a new operation needs one.
@@ -28,6 +31,9 @@ var probes = map[string]probe{
 	"get_openapi_json":      {level: "open", path: "/pods/openapi.json"},
 	"get_openapi_yaml":      {level: "open", path: "/pods/openapi.yaml"},
 	"get_docs":              {level: "open", path: "/pods/docs"},
+	"traefik_config":        {level: "SITE", path: "/traefik-config"},
+	"pod_auth":              {level: "own"}, // TestPodAuth
+	"pod_auth_callback":     {level: "open", path: "/pods/web/auth/callback?code=x", ok: http.StatusBadRequest},
 	"list_pods":             {level: "any", path: "/pods"},
 	"create_pod":            {level: "any", path: "/pods", body: `{"pod_id":"%s","image":"podway/hello"}`},
 	"get_pod":               {level: "READ"},
@@ -36,6 +42,7 @@ var probes = map[string]probe{
 	"get_derived_pod":       {level: "READ", path: "/derived"},
 	"get_pod_credentials":   {level: "USER", path: "/credentials"},
 	"get_pod_logs":          {level: "READ", path: "/logs"},
+	"get_pod_events":        {level: "READ", path: "/events"},
 	"exec_pod_commands":     {level: "ADMIN", path: "/exec", body: `{"commands":["ls"]}`},
 	"stop_pod":              {level: "ADMIN", path: "/stop"},
 	"start_pod":             {level: "ADMIN", path: "/start"},
@@ -70,6 +77,52 @@ var probes = map[string]probe{
 	"delete_image": {level: "SITE", path: "/pods/images/a/b"},
 
 	"ensure_jupyter_pod": {level: "any", path: "/pods/jupyter/ensure"},
+	"upload_to_jupyter":  {level: "USER", folder: "/pods/jupyter/", path: "/upload", ok: http.StatusBadRequest}, // it is none
+
+	"list_volumes":             {level: "any", path: "/pods/volumes"},
+	"create_volume":            {level: "any", path: "/pods/volumes", body: `{"volume_id":"%s"}`},
+	"list_volumes_usage":       {level: "any", path: "/pods/volumes/usage"},
+	"get_volume":               {level: "READ"},
+	"update_volume":            {level: "USER", body: `{"description":"new"}`},
+	"delete_volume":            {level: "ADMIN"},
+	"list_volume_files":        {level: "READ", path: "/list"},
+	"get_volume_contents":      {level: "USER", path: "/contents/", ok: http.StatusBadRequest},   // without a path
+	"upload_to_volume":         {level: "USER", path: "/upload/file", ok: http.StatusBadRequest}, // without a file
+	"get_volume_usage":         {level: "READ", path: "/usage"},
+	"get_volume_permissions":   {level: "USER", path: "/permissions"},
+	"set_volume_permission":    {level: "ADMIN", path: "/permissions", body: `{"user":"friend","level":"READ"}`},
+	"delete_volume_permission": {level: "ADMIN", path: "/permissions/reader"},
+
+	"list_snapshots": {level: "any", path: "/pods/snapshots"},
+	"create_snapshot": { // of a volume that is not there
+		level: "any", path: "/pods/snapshots", ok: http.StatusBadRequest,
+		body: `{"snapshot_id":"%s","source_volume_id":"none","source_volume_path":"/"}`,
+	},
+	"list_snapshots_usage":       {level: "any", path: "/pods/snapshots/usage"},
+	"get_snapshot":               {level: "READ"},
+	"update_snapshot":            {level: "USER", body: `{"description":"new"}`},
+	"delete_snapshot":            {level: "ADMIN"},
+	"list_snapshot_files":        {level: "READ", path: "/list", ok: http.StatusConflict}, // nobody copies it
+	"get_snapshot_contents":      {level: "USER", path: "/contents/", ok: http.StatusBadRequest},
+	"get_snapshot_usage":         {level: "READ", path: "/usage"},
+	"get_snapshot_permissions":   {level: "USER", path: "/permissions"},
+	"set_snapshot_permission":    {level: "ADMIN", path: "/permissions", body: `{"user":"friend","level":"READ"}`},
+	"delete_snapshot_permission": {level: "ADMIN", path: "/permissions/reader"},
+
+	// The fake cluster can't copy files.
+	"upload_to_pod":     {level: "ADMIN", path: "/upload_to_pod", ok: http.StatusBadRequest},
+	"list_pod_files":    {level: "ADMIN", path: "/list_files/etc", ok: http.StatusBadRequest},
+	"download_from_pod": {level: "ADMIN", path: "/download_from_pod/etc/hosts", ok: http.StatusBadRequest},
+
+	"list_secrets":             {level: "any", path: "/pods/secrets"},
+	"create_secret":            {level: "any", path: "/pods/secrets", body: `{"secret_id":"%s","secret_value":"x"}`},
+	"get_secret":               {level: "READ"},
+	"update_secret":            {level: "USER", body: `{"secret_value":"new"}`},
+	"delete_secret":            {level: "ADMIN"},
+	"get_secret_value":         {level: "USER", path: "/value"},
+	"get_secret_permissions":   {level: "USER", path: "/permissions"},
+	"set_secret_permission":    {level: "ADMIN", path: "/permissions", body: `{"user":"friend","level":"READ"}`},
+	"delete_secret_permission": {level: "ADMIN", path: "/permissions/reader"},
 }
 
 // actor is a kind of caller.
@@ -141,6 +194,9 @@ func TestPermissionMatrix(t *testing.T) {
 			t.Errorf("operation %s has no entry in the matrix", op.id)
 			continue
 		}
+		if p.level == "own" {
+			continue
+		}
 		for j, a := range actors {
 			t.Run(op.id+" by "+a.name, func(t *testing.T) {
 				id := pods.ID(fmt.Sprintf("pod%dx%d", i, j))
@@ -179,16 +235,29 @@ func (f *fixture) putObject(op operation, id pods.ID) {
 		})
 		f.putTag(string(id), "latest", pods.Definition{Image: pods.Set("podway/hello")})
 	}
+	var p pods.Pod
+	shared(&p)
+	switch op.kind {
+	case kindVolume:
+		f.putVolume(string(id), func(v *pods.Volume) { v.Permissions = p.Permissions })
+	case kindSnapshot:
+		f.putSnapshotRow(string(id), func(v *pods.Volume) { v.Permissions = p.Permissions })
+	case kindSecret:
+		f.putSecret(string(id), func(x *pods.Secret) { x.Permissions = p.Permissions })
+	default:
+	}
 }
 
 // folders are where the objects of a kind are in the API.
-var folders = map[kind]string{kindPod: "/pods/", kindTemplate: "/pods/templates/"}
+var folders = map[kind]string{
+	kindPod: "/pods/", kindTemplate: "/pods/templates/", kindVolume: "/pods/volumes/", kindSnapshot: "/pods/snapshots/", kindSecret: "/pods/secrets/",
+}
 
 // target is the path and body of a call on an object.
 func target(op operation, p probe, id pods.ID) (path, body string) {
 	path, body = p.path, p.body
 	if folder, ok := folders[op.kind]; ok {
-		path = folder + string(id) + path
+		path = cmp.Or(p.folder, folder) + string(id) + path
 	}
 	if strings.Contains(body, "%s") {
 		body = fmt.Sprintf(body, id)
@@ -199,6 +268,8 @@ func target(op operation, p probe, id pods.ID) (path, body string) {
 // notFoundTexts begin what is said of an object that is not there.
 var notFoundTexts = map[kind]string{
 	kindPod: "Pod with identifier pod_id: ", kindTemplate: "Template with identifier template_id: ",
+	kindVolume: "Volume with identifier volume_id: ", kindSnapshot: "Snapshot with identifier snapshot_id: ",
+	kindSecret: "Secret with identifier secret_id: ",
 }
 
 // checkRefusal checks that a refusal tells what it should and nothing more.
@@ -266,10 +337,10 @@ func TestOperationsAreDeclaredWhole(t *testing.T) {
 		if op.kind == kindPod && (op.open || op.level.Includes(pods.LevelApprovedAdmin) || !op.level.Includes(pods.LevelRead)) {
 			t.Errorf("%s works on a pod and needs a level from READ to ADMIN, has %q", op.id, op.level)
 		}
-		if op.kind == kindPod != strings.HasPrefix(op.pattern, "/pods/{pod_id") {
+		if op.kind != kindPod && strings.Contains(op.pattern, "{pod_id") && !op.open {
 			t.Errorf("%s: kind %q does not fit the pattern %s", op.id, op.kind, op.pattern)
 		}
-		if folder, ok := folders[op.kind]; ok && !strings.HasPrefix(op.pattern, folder+"{") {
+		if folder, ok := folders[op.kind]; ok && !strings.HasPrefix(op.pattern, cmp.Or(probes[op.id].folder, folder)+"{") {
 			t.Errorf("%s: kind %q does not fit the pattern %s", op.id, op.kind, op.pattern)
 		}
 		writes := op.method != http.MethodGet || slices.Contains([]string{"start_pod", "restart_pod", "stop_pod", "ensure_jupyter_pod"}, op.id)

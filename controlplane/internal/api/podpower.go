@@ -61,6 +61,11 @@ func (s *server) setRequested(r *request, wish pods.Requested, log, message stri
 			return pods.Event{}, pods.Errorf(pods.Invalid,
 				"Pod must be in 'STOPPED' status to run 'start_pod'. Please run 'stop_pod' or 'restart_pod' instead.")
 		}
+		if wish != pods.Off {
+			if err := s.checkBindings(r, *p); err != nil {
+				return pods.Event{}, err
+			}
+		}
 		p.Requested = wish
 		p.UpdatedAt = s.Now().UTC()
 		return s.event(log, r.who.User), nil

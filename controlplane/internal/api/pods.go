@@ -112,6 +112,9 @@ func (s *server) createPod(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, invalid(err)
 	}
+	if p.Definition, err = s.claimed(r, p, pods.Definition{}, p.Definition); err != nil {
+		return answer{}, err
+	}
 	if err := s.create(r, p); err != nil {
 		return answer{}, err
 	}
@@ -208,6 +211,10 @@ func (s *server) pinPatch(r *request, patch *pods.PodPatch) (notes []string, err
 // definition has become invalid can still be stopped.
 func (s *server) applyPatch(r *request, p *pods.Pod, patch pods.PodPatch) (pods.Event, error) {
 	old := *p
+	var err error
+	if patch.Definition, err = s.claimed(r, old, old.Definition, patch.Definition); err != nil {
+		return pods.Event{}, err
+	}
 	p.Definition = patch.Apply(p.Definition)
 	if patch.Requested != nil {
 		p.Requested = *patch.Requested

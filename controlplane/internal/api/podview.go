@@ -38,6 +38,9 @@ func (s *server) podAnswer(r *request, p pods.Pod, message string) answer {
 	if err != nil {
 		a.metadata["warnings"] = []string{warning(p, err)}
 	}
+	if warnings := pods.EnvironmentWarnings(e.EnvironmentVariables); len(warnings) > 0 {
+		a.metadata["config_syntax_warnings"] = warnings
+	}
 	return a
 }
 
@@ -76,6 +79,7 @@ func (s *server) check(ctx context.Context, t pods.Tenant, p pods.Pod, c pods.Cr
 		pods.AllowImage(ctx, s.Store, p.Tenant, e.Image, s.Settings),
 		pods.CheckApproval(e, p.Permissions),
 		pods.CheckNames(p.Site, p.Tenant, t.Domain(), p.ID, e.Networking),
+		s.binder.Check(ctx, p, e),
 	); err != nil {
 		return invalid(err)
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -27,6 +28,8 @@ type request struct {
 	adminMode bool           // an admin asked for the view of the whole tenant
 	pod       pods.Pod       // what the path names, for operations of kindPod
 	template  pods.Template  // what the path names, for operations of kindTemplate
+	volume    pods.Volume    // what the path names, for operations of kindVolume and kindSnapshot
+	secret    pods.Secret    // what the path names, for operations of kindSecret
 	body      []byte         // for operations that take one
 }
 
@@ -176,6 +179,9 @@ func (s *server) call(w http.ResponseWriter, r *http.Request, op *operation) (an
 		if req.body, err = readJSON(w, r); err != nil {
 			return answer{}, err
 		}
+	}
+	if op.upload {
+		r.Body = formBody(w, r, cmp.Or(op.uploadMax, maxUpload))
 	}
 	if op.ownTimeout {
 		req.Request = r

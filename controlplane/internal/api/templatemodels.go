@@ -44,6 +44,11 @@ type resetFields struct {
 	Fields []string `json:"fields"`
 }
 
+type uploadToJupyter struct {
+	File fileContent `json:"file"`
+	Path string      `json:"path"`
+}
+
 // templateTagView is pods.TemplateTagView with the fields of its definition.
 type templateTagView struct {
 	TemplateID    string                  `json:"template_id"`

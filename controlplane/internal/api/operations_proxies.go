@@ -1,0 +1,36 @@
+package api
+
+import "net/http"
+
+// proxyOperations are the rows of the table that proxies in front of pods ask.
+func proxyOperations() []operation {
+	return []operation{
+		{
+			id: "traefik_config", method: http.MethodGet, pattern: "/traefik-config",
+			aliases: []string{"/pods/traefik-config"}, admin: true, handle: (*server).traefikConfig,
+			about: about{
+				tag: tagService, summary: "List the hosts of all pods of the tenant",
+				returns: envelopeOf("HostsResponse", []podHost{}),
+			},
+		},
+		{
+			id: "pod_auth", method: http.MethodGet, pattern: "/pods/{pod_id_net}/auth",
+			open: true, handle: (*server).podAuth,
+			about: about{
+				tag: tagPods, summary: "Tell a proxy whether a visitor may pass to a pod",
+				details: "The answer is good if the token in the header belongs to a user that `tapis_auth_allowed_users` admits; its headers are " +
+					"those of `tapis_auth_response_headers`. Without a token it is 401, with one that can't be used 403.",
+				returns: envelopeOf("PodAuthResponse", ""), errors: []int{http.StatusUnauthorized, http.StatusForbidden},
+			},
+		},
+		{
+			id: "pod_auth_callback", method: http.MethodGet, pattern: "/pods/{pod_id_net}/auth/callback",
+			open: true, handle: (*server).podAuthCallback,
+			about: about{
+				tag: tagPods, summary: "End a login that was begun here", details: "Logins are made at the pod's own host, so there is none to end.",
+				query:   []param{textParam("code", "What the login gave.")},
+				returns: envelopeOf("PodAuthResponse", ""),
+			},
+		},
+	}
+}

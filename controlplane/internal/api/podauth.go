@@ -1,0 +1,152 @@
+package api
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/tapis-project/podway/controlplane/internal/pods"
+)
+
+// Proxies other than our edge ask here whether a visitor may pass to a pod, as
+// they did with the service that this API is compatible with: a good answer lets
+// the visitor pass, with the answer's headers.
+
+// podAuth answers a proxy that asks about a request to a pod. The token in the
+// header decides. Without one the visitor has to log in at the pod's own host:
+// the answer is an error then, never a redirect, since only the edge can start a
+// login safely.
+func (s *server) podAuth(r *request) (answer, error) {
+	who, err := s.authenticate(r.Request)
+	if err != nil {
+		return answer{}, refusedVisitor(r.Request, err)
+	}
+	traceOf(r.Request).who = who
+	r.who = who
+	p, n, err := s.gatedEntry(r)
+	if err != nil {
+		return answer{}, err
+	}
+	if !n.TapisAuth {
+		return answer{}, pods.Errorf(pods.Forbidden, "The pod asks for no login: tapis_auth is not set.")
+	}
+	if !n.Admits(who.User, p.Permissions) {
+		return answer{}, pods.Errorf(pods.Forbidden,
+			"Pods: user '%s' is authenticated but not in the tapis_auth_allowed_users for %s.", who.User, r.param("pod_id_net"))
+	}
+	return answer{stream: func(w http.ResponseWriter) error {
+		for name, value := range n.IdentityHeaders(who) {
+			w.Header().Set(name, value)
+		}
+		return s.writeAnswer(w, answer{message: "The request was successful", result: "Already authenticated"})
+	}}, nil
+}
+
+// refusedVisitor is what a proxy hears about a visitor without a good token:
+// one that has none may log in, one that has a bad one must not be sent to a
+// page for people.
+func refusedVisitor(r *http.Request, err error) error {
+	if pods.ErrorCode(err) == pods.Unauthorized && r.Header.Get(tokenHeader) != "" {
+		return pods.Errorf(pods.Forbidden, "Not authenticated")
+	}
+	return err
+}
+
+// gatedEntry returns the pod that the path names with a networking entry of it.
+// NotFound if there is no such pod or entry.
+func (s *server) gatedEntry(r *request) (pods.Pod, pods.Networking, error) {
+	id := r.podID()
+	traceOf(r.Request).podID = id
+	p, err := s.Store.Pod(r.Context(), r.key(id))
+	if pods.ErrorCode(err) == pods.NotFound {
+		return pods.Pod{}, pods.Networking{}, podNotFound(id)
+	}
+	if err != nil {
+		return pods.Pod{}, pods.Networking{}, err
+	}
+	n, ok, err := s.entry(r.Context(), r.who.Tenant, p, r.param("pod_id_net"))
+	if err == nil && !ok {
+		err = podNotFound(pods.ID(r.param("pod_id_net")))
+	}
+	return p, n, err
+}
+
+// entry returns the networking entry that "<pod_id>-<key>" names; without a key
+// it is "default".
+func (s *server) entry(ctx context.Context, t pods.Tenant, p pods.Pod, idNet string) (pods.Networking, bool, error) {
+	e, err := s.effective(ctx, s.Store, t, p)
+	if err != nil {
+		return pods.Networking{}, false, err
+	}
+	_, key, named := strings.Cut(idNet, "-")
+	if !named {
+		key = defaultKey
+	}
+	n, ok := e.Networking[key]
+	return n, ok, nil
+}
+
+// defaultKey is the networking entry that is meant if none is named.
+const defaultKey = "default"
+
+// podAuthCallback is where a login that this API had begun would end. It begins
+// none: visitors log in at the pod's own host.
+func (s *server) podAuthCallback(r *request) (answer, error) {
+	if r.URL.Query().Get("code") == "" {
+		return answer{}, invalidf("query, code: field required")
+	}
+	return answer{}, pods.Errorf(pods.Invalid, "No login is under way here. Please open the pod's own address and log in there.")
+}
+
+// podHost is a host name that leads to a pod.
+type podHost struct {
+	Host     string           `json:"host"`
+	PodID    pods.ID          `json:"pod_id"`
+	Network  string           `json:"network"`
+	Protocol pods.NetProtocol `json:"protocol"`
+	Port     int              `json:"port"`
+	Status   pods.Status      `json:"status"`
+}
+
+// traefikConfig answers with what a proxy has to know of the caller's tenant.
+// The name is that of the service this API is compatible with, which let anyone
+// read its proxy's configuration; here it takes an admin.
+func (s *server) traefikConfig(r *request) (answer, error) {
+	list, err := s.Store.Pods(r.Context(), pods.PodQuery{Tenant: r.who.Tenant.ID})
+	if err != nil {
+		return answer{}, err
+	}
+	hosts := []podHost{}
+	a := answer{message: "The request was successful"}
+	tags := newTagMemo(s.Store)
+	for _, p := range list {
+		e, err := s.effective(r.Context(), tags, r.who.Tenant, p)
+		if err != nil && pods.ErrorCode(err) != pods.Invalid {
+			return answer{}, err
+		}
+		if err != nil {
+			a.warn(warning(p, err))
+			continue
+		}
+		hosts = append(hosts, hostsOf(p, e)...)
+	}
+	a.result = hosts
+	return a, nil
+}
+
+// hostsOf returns the hosts of a pod, ordered by networking key.
+func hostsOf(p pods.Pod, e pods.Effective) []podHost {
+	var hosts []podHost
+	for _, key := range slices.Sorted(maps.Keys(e.Networking)) {
+		n := e.Networking[key]
+		if n.Protocol == pods.NetLocalOnly {
+			continue
+		}
+		hosts = append(hosts, podHost{
+			Host: n.URL, PodID: p.ID, Network: key, Protocol: n.Protocol, Port: n.Port, Status: shownStatus(p),
+		})
+	}
+	return hosts
+}

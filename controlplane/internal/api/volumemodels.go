@@ -1,0 +1,68 @@
+package api
+
+import "github.com/tapis-project/podway/controlplane/internal/pods"
+
+// The models of what clients send and get about volumes, snapshots, secrets and
+// files; see openapimodels.go.
+
+type newVolume struct {
+	VolumeID    string `json:"volume_id"`
+	Description string `json:"description,omitzero"`
+	SizeLimit   int    `json:"size_limit,omitzero"`
+}
+
+type updateVolumeBody struct {
+	Description string `json:"description,omitzero" null:"true"`
+	SizeLimit   int    `json:"size_limit,omitzero" null:"true"`
+}
+
+type newSnapshot struct {
+	SnapshotID       string `json:"snapshot_id"`
+	SourceVolumeID   string `json:"source_volume_id"`
+	SourceVolumePath string `json:"source_volume_path"`
+	DestinationPath  string `json:"destination_path,omitzero"`
+	Description      string `json:"description,omitzero"`
+	SizeLimit        int    `json:"size_limit,omitzero"`
+	Cron             string `json:"cron,omitzero"`
+	RetentionPolicy  string `json:"retention_policy,omitzero"`
+}
+
+type updateSnapshotBody struct {
+	Description     string `json:"description,omitzero" null:"true"`
+	SizeLimit       int    `json:"size_limit,omitzero" null:"true"`
+	Cron            string `json:"cron,omitzero" null:"true"`
+	RetentionPolicy string `json:"retention_policy,omitzero" null:"true"`
+}
+
+type newSecret struct {
+	SecretID    string           `json:"secret_id"`
+	SecretValue string           `json:"secret_value"`
+	Description string           `json:"description,omitzero"`
+	Scope       pods.SecretScope `json:"scope,omitzero"`
+	PodID       string           `json:"pod_id,omitzero" null:"true"`
+	Readable    bool             `json:"readable,omitzero"`
+	Writable    bool             `json:"writable,omitzero"`
+}
+
+type updateSecretBody struct {
+	SecretValue string `json:"secret_value,omitzero" null:"true"`
+	Description string `json:"description,omitzero" null:"true"`
+	Readable    bool   `json:"readable,omitzero" null:"true"`
+	Writable    bool   `json:"writable,omitzero" null:"true"`
+}
+
+type fileForm struct {
+	File fileContent `json:"file"`
+}
+
+type podUploadForm struct {
+	File     fileContent `json:"file"`
+	DestPath string      `json:"dest_path"`
+}
+
+// volumeMount is pods.VolumeMount without what is not shown.
+type volumeMount struct {
+	Type      string `json:"type"`
+	MountPath string `json:"mount_path"`
+	SubPath   string `json:"sub_path"`
+}
