@@ -79,16 +79,20 @@ func dev(ctx context.Context, d devConfig) error {
 		return err
 	}
 
-	cluster, err := openLocal(d.dir, log)
-	if err != nil {
-		return err
+	if c.Cluster != "local" {
+		c.Images = append(local.Images(), c.Images...) // what people try, on every cluster
 	}
-	defer cluster.Close()
-	defer stopPods(cluster, log)
-
 	choices, err := settings(c)
 	if err != nil {
 		return err
+	}
+	cluster, err := d.openCluster(c, choices, log)
+	if err != nil {
+		return err
+	}
+	defer cluster.close()
+	if processes, ok := cluster.Cluster.(*local.Cluster); ok {
+		defer stopPods(processes, log)
 	}
 	// "db" is a good name for a try.
 	choices.ShortestPodID = 2
@@ -100,7 +104,8 @@ func dev(ctx context.Context, d devConfig) error {
 		return fmt.Errorf("listening for the API: %w", err)
 	}
 	return run(ctx, parts{
-		store: st, cluster: cluster, identity: identity, settings: choices, redisURL: redisURL, namespace: c.Namespace,
+		store: st, cluster: cluster.Cluster, lead: cluster.lead, identity: identity, settings: choices, redisURL: redisURL, namespace: c.Namespace,
+		volumes: volumesDir(c, d.dir), grace: time.Duration(c.VolumeGraceHours) * time.Hour,
 		listener: listener, extra: tapisServer, origins: c.AllowedOrigins, mutations: c.MutationsPerMinute, log: log,
 	})
 }
@@ -169,6 +174,9 @@ func (d devConfig) clean(ctx context.Context, out io.Writer) error {
 	if err := d.purgePods(ctx); err != nil {
 		return err
 	}
+	if err := d.purgeKube(ctx); err != nil {
+		return err
+	}
 	if err := os.RemoveAll(d.dir); err != nil {
 		return fmt.Errorf("deleting the state folder: %w", err)
 	}
@@ -179,7 +187,7 @@ func (d devConfig) clean(ctx context.Context, out io.Writer) error {
 // purgePods removes every pod of the local cluster, storage included: some of
 // it may lie outside of the state folder.
 func (d devConfig) purgePods(ctx context.Context) error {
-	cluster, err := openLocal(d.dir, slog.New(slog.DiscardHandler))
+	cluster, err := openLocal(d.dir, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -213,9 +221,18 @@ func (d devConfig) edgeEnv() ([]string, error) {
 		"PODWAY_EDGE_ADMIN=unix/" + socketPath(dir) + "|0600",
 		"PODWAY_EDGE_CA_FILE=" + d.caFile(),
 		"PODWAY_EDGE_CERTIFICATES=*.pods." + d.tenantDomain(),
-		"PODWAY_EDGE_UPSTREAMS=127.0.0.0/8",
+		"PODWAY_EDGE_UPSTREAMS=" + d.upstreams(),
 		"PODWAY_REDIS_URL=" + redisURL,
 	}, nil
+}
+
+// upstreams are the networks the edge may dial pods in: those of local processes,
+// or what clusters use.
+func (d devConfig) upstreams() string {
+	if os.Getenv("PODWAY_CLUSTER") == "kubernetes" {
+		return "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 fc00::/7"
+	}
+	return "127.0.0.0/8"
 }
 
 // socketPath is where the edge's admin API listens: in its folder, unless that

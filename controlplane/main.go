@@ -136,13 +136,15 @@ func migrate(cmd *cobra.Command, s *store.Store, withSeed bool) error {
 func devCommand() *cobra.Command {
 	var (
 		edge, edgeConfig string
+		kubeconfig       string
 		clean, edgeEnv   bool
 	)
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run the control plane with everything built in: store, Redis, Tapis, local pods",
 		Long: `Run the control plane with everything built in: a SQLite store, a Redis, a small
-Tapis with three users, and pods that are processes of this machine.
+Tapis with three users, and pods that are processes of this machine, or, with
+--kubeconfig, of a Kubernetes cluster.
 
 With --edge it starts the control plane and an edge, restarts either if it dies,
 and prints what to try. State is kept in PODWAY_STATE_DIR (default .run).`,
@@ -150,6 +152,9 @@ and prints what to try. State is kept in PODWAY_STATE_DIR (default .run).`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d, err := newDevConfig(os.Getenv)
 			if err != nil {
+				return err
+			}
+			if err := useKubeconfig(kubeconfig); err != nil {
 				return err
 			}
 			switch {
@@ -166,8 +171,9 @@ and prints what to try. State is kept in PODWAY_STATE_DIR (default .run).`,
 	}
 	cmd.Flags().StringVar(&edge, "edge", "", "start this edge program too, and keep both running")
 	cmd.Flags().StringVar(&edgeConfig, "edge-config", "edge/Caddyfile.dev", "the edge's Caddyfile, with --edge")
+	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "run pods in the Kubernetes cluster that this file names")
 	cmd.Flags().BoolVar(&edgeEnv, "edge-env", false, "print the environment an edge needs to join, for eval in a shell")
-	cmd.Flags().BoolVar(&clean, "clean", false, "stop left-over pods and delete the state folder")
+	cmd.Flags().BoolVar(&clean, "clean", false, "stop left-over pods, those of --kubeconfig too, and delete the state folder")
 	cmd.MarkFlagsMutuallyExclusive("edge", "edge-env", "clean")
 	return cmd
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/api"
 	"github.com/tapis-project/podway/controlplane/internal/config"
+	"github.com/tapis-project/podway/controlplane/internal/files"
 	"github.com/tapis-project/podway/controlplane/internal/local"
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/controlplane/internal/reconcile"
@@ -42,16 +44,16 @@ func serve(ctx context.Context, c config.Config) error {
 	if err := st.Ready(ctx); err != nil {
 		return err
 	}
-	cluster, err := openLocal(c.StateDir, log)
-	if err != nil {
-		return err
-	}
-	defer cluster.Close()
-	identity, err := tapis.New(tapis.Options{TenantsURL: c.TapisURL, Site: c.Site, Logger: log})
-	if err != nil {
-		return err
-	}
 	choices, err := settings(c)
+	if err != nil {
+		return err
+	}
+	cluster, err := openCluster(c, choices, log)
+	if err != nil {
+		return err
+	}
+	defer cluster.close()
+	identity, err := tapis.New(tapis.Options{TenantsURL: c.TapisURL, Site: c.Site, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -60,7 +62,8 @@ func serve(ctx context.Context, c config.Config) error {
 		return fmt.Errorf("listening for the API: %w", err)
 	}
 	return run(ctx, parts{
-		store: st, cluster: cluster, identity: identity, settings: choices, redisURL: c.RedisURL, namespace: c.Namespace,
+		store: st, cluster: cluster.Cluster, lead: cluster.lead, identity: identity, settings: choices, redisURL: c.RedisURL, namespace: c.Namespace,
+		volumes: volumesDir(c, c.StateDir), grace: time.Duration(c.VolumeGraceHours) * time.Hour,
 		listener: listener, origins: c.AllowedOrigins, mutations: c.MutationsPerMinute, log: log,
 	})
 }
@@ -70,10 +73,22 @@ func settings(c config.Config) (pods.Settings, error) {
 	s := pods.DefaultSettings()
 	s.Site = c.Site
 	s.AdminTenants = c.AdminTenants
+	s.MaxVolumeSize = c.MaxVolumeMB
 	if len(c.MainTenants) > 0 {
 		s.MainTenants = c.MainTenants
 	}
-	for _, image := range append(local.Images(), c.Images...) {
+	queues, err := queueNames(c)
+	if err != nil {
+		return s, err
+	}
+	if len(queues) > 0 {
+		s.ComputeQueues = queues
+	}
+	images := c.Images
+	if c.Cluster == "local" {
+		images = append(local.Images(), images...)
+	}
+	for _, image := range images {
 		name, err := pods.CanonicalImage(image)
 		if err != nil {
 			return s, fmt.Errorf("PODWAY_IMAGES: %w", err)
@@ -83,22 +98,30 @@ func settings(c config.Config) (pods.Settings, error) {
 	return s, nil
 }
 
-func openLocal(stateDir string, log *slog.Logger) (*local.Cluster, error) {
+// volumesDir is the folder with all volumes and snapshots.
+func volumesDir(c config.Config, stateDir string) string {
+	return cmp.Or(c.VolumesDir, filepath.Join(stateDir, "volumes"))
+}
+
+func openLocal(stateDir, volumes string, log *slog.Logger) (*local.Cluster, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding the podway program: %w", err)
 	}
-	return local.Open(local.Options{Dir: filepath.Join(stateDir, "pods"), Self: self, Logger: log})
+	return local.Open(local.Options{Dir: filepath.Join(stateDir, "pods"), Volumes: volumes, Self: self, Logger: log})
 }
 
 // parts is everything a running control plane consists of.
 type parts struct {
 	store     api.Store
 	cluster   pods.Cluster
+	lead      func(context.Context, func(context.Context) error) error // as in cluster
 	identity  pods.Identity
 	settings  pods.Settings
 	redisURL  string
 	namespace string
+	volumes   string        // folder with all volumes and snapshots
+	grace     time.Duration // how long the files of a deleted volume are kept
 	listener  net.Listener
 	extra     http.Handler // serves what the API does not; may be nil
 	origins   []string
@@ -121,9 +144,15 @@ func run(ctx context.Context, p parts) error {
 	if err != nil {
 		return err
 	}
+	tree, err := files.OpenTree(p.volumes)
+	if err != nil {
+		return err
+	}
+	keeper := files.NewKeeper(tree, files.Options{Store: p.store, Grace: p.grace, Logger: p.log})
+	binder := &pods.Binder{Volumes: p.store, Secrets: p.store, Bindings: p.store, Sealer: p.store, Identity: p.identity}
 	reconciler := reconcile.New(reconcile.Deps{
 		Store: p.store, Cluster: p.cluster, Routes: publisher, Tenants: p.identity, Pods: p.settings,
-		Templates: templatesOf(p.store),
+		Templates: templatesOf(p.store), Bind: binder.Bind,
 		// Edges drop what they remember of an earlier Redis only once every pod
 		// has been published into the present one.
 		AfterFullPass: publisher.Complete, Logger: p.log,
@@ -132,7 +161,7 @@ func run(ctx context.Context, p parts) error {
 	group, ctx := errgroup.WithContext(ctx)
 	server := &http.Server{
 		Handler: rootHandler(p, api.New(api.Deps{
-			Store: p.store, Cluster: p.cluster, Identity: p.identity, Settings: p.settings, Wake: reconciler.Enqueue,
+			Store: p.store, Files: keeper, Cluster: p.cluster, Identity: p.identity, Settings: p.settings, Wake: reconciler.Enqueue,
 			MutationsPerMinute: p.mutations, CORSOrigins: p.origins, Version: version, Logger: p.log,
 		})),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -141,7 +170,13 @@ func run(ctx context.Context, p parts) error {
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
-	group.Go(func() error { return reconciler.Run(ctx) })
+	group.Go(func() error {
+		if p.lead == nil {
+			return reconciler.Run(ctx)
+		}
+		return p.lead(ctx, reconciler.Run)
+	})
+	group.Go(func() error { return keeper.Run(ctx) })
 	group.Go(func() error { return publisher.Watch(ctx, reconciler.EnqueueAll) })
 	group.Go(func() error {
 		p.log.Info("serving the API", "address", p.listener.Addr().String(), "version", version)

@@ -38,12 +38,28 @@ type Config struct {
 	// Default: "default".
 	Namespace string
 
-	// Cluster is what runs the pods: "local". PODWAY_CLUSTER. Default: "local".
+	// Cluster is what runs the pods: "local" or "kubernetes". PODWAY_CLUSTER.
+	// Default: "local".
 	Cluster string
+
+	// Kube is for the cluster "kubernetes".
+	Kube Kube
 
 	// StateDir holds what the local cluster keeps. PODWAY_STATE_DIR.
 	// Default: ".run".
 	StateDir string
+
+	// VolumesDir is the folder with all volumes and snapshots, which pods mount
+	// too. PODWAY_VOLUMES_DIR. Default: "", the folder volumes in StateDir.
+	VolumesDir string
+
+	// VolumeGraceHours is how long the files of a deleted volume are kept.
+	// PODWAY_VOLUME_GRACE_HOURS. Default: 24.
+	VolumeGraceHours int
+
+	// MaxVolumeMB bounds the size limit that a user may give a volume, in MiB.
+	// PODWAY_VOLUME_MAX_MB. Default: 102400.
+	MaxVolumeMB int
 
 	// Site is the Tapis site this control plane serves. PODWAY_SITE.
 	// Default: "dev".
@@ -87,8 +103,12 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		KeyFile:            r.str("PODWAY_KEY_FILE", "podway.key"),
 		RedisURL:           r.str("PODWAY_REDIS_URL", "redis://127.0.0.1:6379"),
 		Namespace:          r.str("PODWAY_NAMESPACE", "default"),
-		Cluster:            r.oneOf("PODWAY_CLUSTER", "local"),
+		Cluster:            r.oneOf("PODWAY_CLUSTER", "local", "kubernetes"),
+		Kube:               r.kube(),
 		StateDir:           r.str("PODWAY_STATE_DIR", ".run"),
+		VolumesDir:         r.str("PODWAY_VOLUMES_DIR", ""),
+		VolumeGraceHours:   r.integer("PODWAY_VOLUME_GRACE_HOURS", 24, 1, 24*365),
+		MaxVolumeMB:        r.integer("PODWAY_VOLUME_MAX_MB", 100<<10, 1, 1<<30),
 		Site:               r.str("PODWAY_SITE", "dev"),
 		TapisURL:           strings.TrimSuffix(r.url("PODWAY_TAPIS_URL"), "/"),
 		Images:             r.list("PODWAY_IMAGES"),
