@@ -36,7 +36,7 @@ func (p *process) output() string {
 func startProcess(t testing.TB, env []string, name string, args ...string) *process {
 	t.Helper()
 	p := &process{done: make(chan struct{})}
-	p.cmd = exec.Command(name, args...) //nolint:noctx // the cleanup ends it in order
+	p.cmd = exec.Command(name, args...)
 	p.cmd.Dir = built.dir
 	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, p, p
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -51,7 +51,7 @@ func startProcess(t testing.TB, env []string, name string, args ...string) *proc
 		p.stop(t)
 		if t.Failed() {
 			out := p.output()
-			t.Logf("output of %s %s:\n%s", filepath.Base(name), strings.Join(args, " "), out[max(0, len(out)-20_000):])
+			t.Logf("output of %s %s:\n%s", filepath.Base(name), strings.Join(args, " "), out[max(0, len(out)-8_000):])
 		}
 	})
 	return p

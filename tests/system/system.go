@@ -42,7 +42,7 @@ func Start(t testing.TB, env ...string) *System {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
 	s := &System{Dir: dir, APIPort: parts.FreePort(t), EdgePort: parts.FreePort(t), t: t, bin: bin}
@@ -62,7 +62,7 @@ func Start(t testing.TB, env ...string) *System {
 
 // clean ends the pods, which outlive a control plane that was killed.
 func (s *System) clean() {
-	cmd := exec.Command(s.bin, "dev", "--clean") //nolint:noctx // the test is over
+	cmd := exec.Command(s.bin, "dev", "--clean")
 	cmd.Env = s.env
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Errorf("cleaning up: %v\n%s", err, out)
