@@ -31,18 +31,23 @@ help: ## Print this list.
 	@echo "  PODWAY_STATE_DIR=$(PODWAY_STATE_DIR)     where everything is kept"
 
 .PHONY: build
-build: ## Build the control plane and the edge into bin/.
+build: ## Build the control plane, the edge and podctl into bin/.
 	@mkdir -p $(BIN)
 	go build -ldflags '$(LDFLAGS)' -o $(BIN)/podway ./controlplane
 	go build -ldflags '$(LDFLAGS)' -o $(BIN)/podway-edge ./edge
+	go build -ldflags '$(LDFLAGS)' -o $(BIN)/podctl ./podctl
+
+# Pods run in the cluster of KUBECONFIG only if it is given on the command line: the
+# one of an admin's shell may be a cluster that people rely on.
+KUBE_FLAG := $(if $(findstring command,$(origin KUBECONFIG)),--kubeconfig $(KUBECONFIG))
 
 .PHONY: run
-run: build ## Start the whole system on this machine. Needs Go only. Ctrl-C stops it.
-	@exec $(BIN)/podway dev --edge $(BIN)/podway-edge
+run: build ## Start the whole system on this machine; KUBECONFIG=file runs pods in that cluster.
+	@exec $(BIN)/podway dev --edge $(BIN)/podway-edge $(KUBE_FLAG)
 
 .PHONY: run-clean
 run-clean: ## Delete what `make run` keeps: pods, their data, keys, certificates.
-	@if [ -x $(BIN)/podway ]; then $(BIN)/podway dev --clean; else rm -rf "$(PODWAY_STATE_DIR)"; fi
+	@if [ -x $(BIN)/podway ]; then $(BIN)/podway dev --clean $(KUBE_FLAG); else rm -rf "$(PODWAY_STATE_DIR)"; fi
 
 .PHONY: test
 test: test-tools ## Install what tests need and run all of them. The README's second command.
@@ -63,6 +68,40 @@ test-race: ## Run every Go test under the race detector.
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (default 10s).
 	tests/fuzz.sh
+
+.PHONY: fuzz-api
+fuzz-api: ## Make 20 000 requests of all kinds from our specification, and check every answer; takes minutes.
+	PODWAY_FUZZ_EXAMPLES=250 go test -count=1 -v -timeout 30m -run TestEveryAnswerIsInTheSpecification ./tests/conformance
+
+.PHONY: kube
+kube: ## Build the programs of Kubernetes that tests and the cluster need, once; takes minutes.
+	@deploy/cluster/cluster.sh kube
+
+.PHONY: cluster
+cluster: ## Start a real single-node Kubernetes on this machine (Debian, Ubuntu; root or sudo).
+	@deploy/cluster/cluster.sh up
+
+.PHONY: cluster-down
+cluster-down: ## End that cluster and restore the machine.
+	@deploy/cluster/cluster.sh down
+
+.PHONY: cluster-status
+cluster-status: ## Say whether that cluster is up.
+	@deploy/cluster/cluster.sh status
+
+.PHONY: cluster-test
+cluster-test: ## Start that cluster, use it, end it, and check that the machine is as before.
+	PODWAY_TEST_CLUSTER=1 go test -count=1 -v -run TestClusterUpAndDown ./deploy/cluster
+
+.PHONY: e2e
+e2e: test-tools ## Tell the user stories on a real Kubernetes of this machine; ends what it started.
+	tests/e2e/run.sh
+
+.PHONY: bench-control
+bench-control: ## Measure the control plane with 2,000 pods, into docs/benchmarks-control.md; BENCH="-pods 500" changes it.
+	@mkdir -p $(BIN)
+	@go build -o $(BIN)/bench-control ./tests/bench/control
+	@exec $(BIN)/bench-control -report docs/benchmarks-control.md $(BENCH)
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt ## Check format, vet and the linters.

@@ -10,6 +10,8 @@ ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages+=(postgresql)
 command -v psql >/dev/null || packages+=(postgresql-client)
 command -v curl >/dev/null || packages+=(curl)
 command -v openssl >/dev/null || packages+=(openssl)
+# The SDK of Tapis is a Python package.
+python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
 # The race detector links with C.
 command -v gcc >/dev/null || packages+=(gcc libc6-dev)
 

@@ -152,7 +152,7 @@ func (c *cluster) writeKubeconfig() error {
 		return fmt.Errorf("reading the kubeconfig: %w", err)
 	}
 	part := c.kubeconfig() + ".part"
-	if err := os.WriteFile(part, config, 0o600); err != nil { //nolint:gosec // the folder is the caller's
+	if err := os.WriteFile(part, config, 0o600); err != nil {
 		return fmt.Errorf("writing the kubeconfig: %w", err)
 	}
 	if err := c.giveToOwner(part); err != nil {

@@ -26,9 +26,8 @@ func TestControlPlaneKilled(t *testing.T) {
 	ws := s.openWebSocket("web")
 	echo := s.mustEcho("echo")
 	web := s.web(true)
-	if err := wantOK(s.get(web, "web", "/")); err != nil {
-		t.Fatal(err)
-	}
+	parts.Eventually(t, liveWithin, func() error { return wantOK(s.get(web, "web", "/")) })
+	parts.Eventually(t, liveWithin, func() error { _, err := s.psql("db", password, "select 1"); return err })
 	db := s.openPSQL("db", password)
 	if err := db.query("select 'before'", "before"); err != nil {
 		t.Fatal(err)
@@ -89,7 +88,7 @@ func TestEdgeKilledWhileRedisIsGone(t *testing.T) {
 	s := startSystem(t)
 	u := s.login("testuser")
 	u.create(webPod, 5*time.Second)
-	parts.Eventually(t, time.Second, func() error { return s.wantStatus("web", http.StatusOK) })
+	parts.Eventually(t, liveWithin, func() error { return s.wantStatus("web", http.StatusOK) })
 	// The snapshot is written once the table has been quiet for a moment.
 	parts.Eventually(t, 10*time.Second, func() error { return fileContains(s.dir+"/edge/routes.snap", host("web")) })
 

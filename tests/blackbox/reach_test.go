@@ -18,6 +18,10 @@ import (
 	"github.com/tapis-project/podway/tests/parts"
 )
 
+// liveWithin bounds the time from AVAILABLE, which says that the pod's program
+// runs, to its first answer, for which it has to listen.
+const liveWithin = 5 * time.Second
+
 const (
 	webPod  = `{"pod_id":"web","image":"podway/hello"}`
 	echoPod = `{"pod_id":"echo","image":"podway/hello","networking":{"default":{"protocol":"tcp","port":7000}}}`
@@ -34,6 +38,7 @@ func TestPodsAnswerByEveryProtocolOnOnePort(t *testing.T) {
 	u.create(echoPod, 5*time.Second)
 	u.create(dbPod, 60*time.Second) // the first start runs initdb
 
+	parts.Eventually(t, liveWithin, func() error { return s.wantStatus("web", http.StatusOK) })
 	for _, h2 := range []bool{true, false} {
 		resp, body, err := s.get(s.web(h2), "web", "/headers")
 		if err != nil {
@@ -52,19 +57,18 @@ func TestPodsAnswerByEveryProtocolOnOnePort(t *testing.T) {
 		t.Errorf("WebSocket: %v", err)
 	}
 
-	conn, err := s.dialTLS(host("echo"))
-	if err != nil {
-		t.Fatalf("TLS-TCP: %v", err)
-	}
-	defer conn.Close()
-	if err := echoLine(conn, "a line"); err != nil {
+	if err := echoLine(s.mustEcho("echo"), "a line"); err != nil {
 		t.Errorf("TLS-TCP: %v", err)
 	}
 
-	out, err := s.psql("db", u.password("db"), "select 1")
-	if err != nil || out != "1" {
-		t.Errorf("psql: got %q, %v, want 1", out, err)
-	}
+	password := u.password("db")
+	parts.Eventually(t, liveWithin, func() error {
+		out, err := s.psql("db", password, "select 1")
+		if err == nil && out != "1" {
+			err = fmt.Errorf("psql: got %q, want 1", out)
+		}
+		return err
+	})
 	if _, err := s.psql("db", "wrong", "select 1"); err == nil {
 		t.Error("psql with a wrong password: got no error")
 	}
@@ -76,6 +80,8 @@ func TestCommonProgramsReachPods(t *testing.T) {
 	u := s.login("testuser")
 	u.create(webPod, 5*time.Second)
 	u.create(echoPod, 5*time.Second)
+	parts.Eventually(t, liveWithin, func() error { return s.wantStatus("web", http.StatusOK) })
+	_ = s.mustEcho("echo")
 
 	t.Run("curl speaks HTTP/2 and HTTP/1.1", func(t *testing.T) {
 		curl := parts.Require(t, "curl")
@@ -142,16 +148,20 @@ type webSocket struct {
 
 func (s *system) openWebSocket(pod string) webSocket {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
 	url := strings.Replace(s.url(pod, "/ws"), "https:", "wss:", 1)
-	c, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: s.web(false)})
-	if err != nil {
-		s.t.Fatalf("opening a WebSocket: %v", err)
-	}
-	if resp.Body != nil {
-		resp.Body.Close()
-	}
+	client := s.web(false)
+	var c *websocket.Conn
+	parts.Eventually(s.t, liveWithin, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		var resp *http.Response
+		var err error
+		c, resp, err = websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: client})
+		if resp != nil && resp.Body != nil {
+			resp.Body.Close()
+		}
+		return err
+	})
 	s.t.Cleanup(func() { _ = c.CloseNow() })
 	return webSocket{c, s}
 }

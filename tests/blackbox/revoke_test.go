@@ -55,7 +55,7 @@ func TestStopClosesItsOwnConnectionsOnly(t *testing.T) {
 
 	u.call(http.MethodGet, "/v3/pods/web/start", "")
 	u.waitStatus("web", "AVAILABLE", 5*time.Second)
-	parts.Eventually(t, time.Second, func() error { return s.wantStatus("web", http.StatusOK) })
+	parts.Eventually(t, liveWithin, func() error { return s.wantStatus("web", http.StatusOK) })
 }
 
 // Deleting a pod leaves nothing of it: no connection, process, file or key.
@@ -157,14 +157,17 @@ func (s *system) wantStatus(pod string, want int) error {
 // mustEcho opens a TLS-TCP connection to an echo pod and uses it once.
 func (s *system) mustEcho(pod string) *tls.Conn {
 	s.t.Helper()
-	c, err := s.dialTLS(host(pod))
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	var c *tls.Conn
+	parts.Eventually(s.t, liveWithin, func() (err error) {
+		if c, err = s.dialTLS(host(pod)); err != nil {
+			return err
+		}
+		if err = echoLine(c, "first"); err != nil {
+			c.Close()
+		}
+		return err
+	})
 	s.t.Cleanup(func() { c.Close() })
-	if err := echoLine(c, "first"); err != nil {
-		s.t.Fatal(err)
-	}
 	return c
 }
 

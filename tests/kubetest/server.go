@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/tapis-project/podway/deploy/cluster/pki"
+	"github.com/tapis-project/podway/tests/parts"
 )
 
 // startLimit is how long etcd and the API server together may take to start. A
@@ -291,6 +292,13 @@ func (s *Server) restart(ctx context.Context) error {
 func (s *Server) Stop(t testing.TB) {
 	t.Helper()
 	s.signal(t, syscall.SIGSTOP)
+	pid := s.api.cmd.Process.Pid
+	parts.Eventually(t, startLimit, func() error {
+		if !frozen(pid) {
+			return errors.New("the API server still runs")
+		}
+		return nil
+	})
 }
 
 // Cont lets the API server go on after Stop.
