@@ -7,7 +7,9 @@ import (
 
 // Settings are the reconciler's patience. A zero field means its default.
 type Settings struct {
-	// Workers reconcile this many pods at a time. Default: 8.
+	// Workers reconcile this many pods at a time. Most of a pass is waiting for
+	// the cluster, whose API takes some tens of milliseconds a call under load.
+	// Default: 32.
 	Workers int
 
 	// Resync is the time between two full passes. Default: 30s.
@@ -53,7 +55,7 @@ type Settings struct {
 
 // withDefaults returns s with its zero fields filled in.
 func (s Settings) withDefaults() Settings {
-	s.Workers = cmp.Or(s.Workers, 8)
+	s.Workers = cmp.Or(s.Workers, 32)
 	s.Resync = cmp.Or(s.Resync, 30*time.Second)
 	s.Recheck = cmp.Or(s.Recheck, 5*time.Second)
 	s.PassTimeout = cmp.Or(s.PassTimeout, time.Minute)
