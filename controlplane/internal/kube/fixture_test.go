@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -11,6 +12,12 @@ import (
 	"github.com/tapis-project/podway/tests/kubetest"
 	"github.com/tapis-project/podway/tests/parts"
 )
+
+// TestMain keeps client-go from writing about the faults that tests make.
+func TestMain(m *testing.M) {
+	LogTo(quietLog())
+	os.Exit(m.Run())
+}
 
 // limit bounds the wait for anything, on a machine that does much else.
 const limit = 90 * time.Second

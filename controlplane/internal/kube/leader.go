@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -71,11 +72,28 @@ func (l Leadership) lock() (resourcelock.Interface, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a client for the lease: %w", err)
 	}
-	return &resourcelock.LeaseLock{
+	return releasableLock{&resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: l.Namespace, Name: l.Name},
 		Client:     client.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: l.Identity},
-	}, nil
+	}}, nil
+}
+
+// releasableLock is a Lease that can also be given up when the renewal that was
+// under way at the end came through, and its answer did not: then the Lease is
+// newer than its holder knows, and others would wait until it runs out.
+type releasableLock struct{ *resourcelock.LeaseLock }
+
+// Update implements [resourcelock.Interface].
+func (l releasableLock) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
+	err := l.LeaseLock.Update(ctx, r)
+	if r.HolderIdentity != "" || !apierrors.IsConflict(err) {
+		return err
+	}
+	if now, _, getErr := l.Get(ctx); getErr != nil || now.HolderIdentity != l.Identity() {
+		return err
+	}
+	return l.LeaseLock.Update(ctx, r)
 }
 
 // contend waits for the lead, runs while it has it, and returns when both have

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -321,6 +322,23 @@ func TestAnOutageOfTheAPIServer(t *testing.T) {
 	}
 	srv.Restart(t)
 	back := time.Now()
+	parts.Eventually(t, 30*time.Second, func() error { // longer waits are those of the fake nodes
+		list, err := srv.Client().CoreV1().Pods(p.ns).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		made := map[string]bool{}
+		for _, one := range list.Items {
+			made[one.Labels[labelPod]] = true
+		}
+		for _, id := range append(slices.Clone(early), late...) {
+			if !made[id] {
+				return fmt.Errorf("pod %s was not made yet", id)
+			}
+		}
+		return nil
+	})
+	t.Logf("all were made %v after the API server", time.Since(back))
 	p.converged(3*limit, append(append([]string{old[0]}, early...), late...)...)
 	t.Logf("all came right %v after the API server", time.Since(back))
 }
