@@ -179,33 +179,15 @@ func savePermissions(ctx context.Context, tx *sql.Tx, k pods.Key, want pods.Perm
 	return changePermissions(ctx, tx, k, have, want)
 }
 
-// changePermissions writes the difference: most updates of a pod leave its
-// permissions as they are, and few change more than one of hundreds.
 func changePermissions(ctx context.Context, tx *sql.Tx, k pods.Key, have, want pods.Permissions) error {
-	for _, user := range slices.Sorted(maps.Keys(have)) {
-		if _, keep := want[user]; keep {
-			continue
-		}
-		_, err := tx.ExecContext(ctx, `
+	return permissionRows{
+		key: []any{k.Tenant, k.ID},
+		remove: `
 			delete from pod_permissions where tenant = $1 and pod_id = $2 and username = $3`,
-			k.Tenant, k.ID, user)
-		if err != nil {
-			return fmt.Errorf("deleting permission: %w", err)
-		}
-	}
-	for _, user := range slices.Sorted(maps.Keys(want)) {
-		if level, ok := have[user]; ok && level == want[user] {
-			continue
-		}
-		_, err := tx.ExecContext(ctx, `
+		put: `
 			insert into pod_permissions (tenant, pod_id, username, level) values ($1, $2, $3, $4)
 			on conflict (tenant, pod_id, username) do update set level = excluded.level`,
-			k.Tenant, k.ID, user, want[user])
-		if err != nil {
-			return fmt.Errorf("writing permission: %w", err)
-		}
-	}
-	return nil
+	}.change(ctx, tx, have, want)
 }
 
 func selectPermissions(ctx context.Context, tx *sql.Tx, k pods.Key) (pods.Permissions, error) {

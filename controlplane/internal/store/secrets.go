@@ -275,30 +275,14 @@ func saveSecretPermissions(ctx context.Context, tx *sql.Tx, k pods.SecretKey, wa
 }
 
 func changeSecretPermissions(ctx context.Context, tx *sql.Tx, k pods.SecretKey, have, want pods.Permissions) error {
-	for _, user := range slices.Sorted(maps.Keys(have)) {
-		if _, keep := want[user]; keep {
-			continue
-		}
-		_, err := tx.ExecContext(ctx, `
+	return permissionRows{
+		key: []any{k.Tenant, k.Owner, k.ID},
+		remove: `
 			delete from secret_permissions where tenant = $1 and owner = $2 and secret_id = $3 and username = $4`,
-			k.Tenant, k.Owner, k.ID, user)
-		if err != nil {
-			return fmt.Errorf("deleting permission: %w", err)
-		}
-	}
-	for _, user := range slices.Sorted(maps.Keys(want)) {
-		if level, ok := have[user]; ok && level == want[user] {
-			continue
-		}
-		_, err := tx.ExecContext(ctx, `
+		put: `
 			insert into secret_permissions (tenant, owner, secret_id, username, level) values ($1, $2, $3, $4, $5)
 			on conflict (tenant, owner, secret_id, username) do update set level = excluded.level`,
-			k.Tenant, k.Owner, k.ID, user, want[user])
-		if err != nil {
-			return fmt.Errorf("writing permission: %w", err)
-		}
-	}
-	return nil
+	}.change(ctx, tx, have, want)
 }
 
 // AddSecretEvents appends to the audit log of a secret.

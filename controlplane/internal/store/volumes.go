@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
@@ -290,30 +288,14 @@ func scanPermissions(rows *sql.Rows) (pods.Permissions, error) {
 }
 
 func changeVolumePermissions(ctx context.Context, tx *sql.Tx, k pods.VolumeKey, have, want pods.Permissions) error {
-	for _, user := range slices.Sorted(maps.Keys(have)) {
-		if _, keep := want[user]; keep {
-			continue
-		}
-		_, err := tx.ExecContext(ctx, `
+	return permissionRows{
+		key: []any{k.Kind, k.Tenant, k.ID},
+		remove: `
 			delete from volume_permissions where kind = $1 and tenant = $2 and volume_id = $3 and username = $4`,
-			k.Kind, k.Tenant, k.ID, user)
-		if err != nil {
-			return fmt.Errorf("deleting permission: %w", err)
-		}
-	}
-	for _, user := range slices.Sorted(maps.Keys(want)) {
-		if level, ok := have[user]; ok && level == want[user] {
-			continue
-		}
-		_, err := tx.ExecContext(ctx, `
+		put: `
 			insert into volume_permissions (kind, tenant, volume_id, username, level) values ($1, $2, $3, $4, $5)
 			on conflict (kind, tenant, volume_id, username) do update set level = excluded.level`,
-			k.Kind, k.Tenant, k.ID, user, want[user])
-		if err != nil {
-			return fmt.Errorf("writing permission: %w", err)
-		}
-	}
-	return nil
+	}.change(ctx, tx, have, want)
 }
 
 // mountedText says which pods keep a volume from being deleted.
