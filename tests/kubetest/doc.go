@@ -17,8 +17,11 @@
 // [Server.Cont], best on a server of the test's own ([StartPrivate]), and with
 // the [Behaviour] of single pods.
 //
-// `make kube` builds the program that is needed, in some minutes; `make test`
-// does without. Where it is missing tests are skipped, unless
+// The control plane gets the rights that it has in production with
+// [WriteAccount].
+//
+// `make kube` builds the program that is needed, in some minutes, and `make test`
+// calls it. Where it is missing tests are skipped, unless
 // PODWAY_TEST_KUBE=required is set: then they fail. PODWAY_KUBE_BIN names another
 // one. [Launch] and [NewNodes] are the same without a test, for benchmarks.
 package kubetest

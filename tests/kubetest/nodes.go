@@ -63,7 +63,7 @@ type NodeOptions struct {
 //   - a deleted namespace is emptied and goes.
 //
 // After the API server was away they return as other clients of it do, which
-// can take half a minute.
+// after a minute's outage can take a minute and a half.
 type Nodes struct {
 	client    *kubernetes.Clientset
 	options   NodeOptions

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tapis-project/podway/tests/kubetest"
+	"github.com/tapis-project/podway/tests/parts"
 )
 
 func TestTheServerIsSharedAndServes(t *testing.T) {
@@ -85,6 +87,28 @@ func TestOtherUsersHaveOnlyTheirRights(t *testing.T) {
 	}
 	if _, err := kubernetes.NewForConfigOrDie(config).CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{}); err != nil {
 		t.Errorf("got %v, want what a master may", err)
+	}
+}
+
+func TestTheControlPlanesAccountHasItsRightsAndNoOthers(t *testing.T) {
+	srv := kubetest.StartPrivate(t)
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	for range 2 { // the second finds everything there
+		if err := kubetest.WriteAccount(t.Context(), srv.RESTConfig(), path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	core := kubernetes.NewForConfigOrDie(config).CoreV1()
+	parts.Eventually(t, time.Minute, func() error { // rights take a moment to count
+		_, err := core.Pods("").List(t.Context(), metav1.ListOptions{})
+		return err
+	})
+	if _, err := core.Secrets("default").List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("reading secrets: got %v, want Forbidden", err)
 	}
 }
 
