@@ -5,6 +5,7 @@
 #   deploy/cluster/cluster.sh up        build what is missing and start the cluster
 #   deploy/cluster/cluster.sh down      end it
 #   deploy/cluster/cluster.sh status    is it up? Ends with 3 if not
+#   deploy/cluster/cluster.sh check     could this machine run it? Says why not, and ends with 3
 #
 # Everything is kept in .cache/k8s. PODWAY_CLUSTER_NET gives the cluster other
 # addresses than 10.203.0.0/16.
@@ -55,6 +56,33 @@ cluster() {
 	"${command[@]}"
 }
 
+# What the cluster needs of the machine.
+programs=(apt-get dpkg-deb tar ip)
+
+# check says why this machine can't run the cluster, as far as that can be seen
+# before it is tried, and ends with 3 then.
+check() {
+	local why=() sudo=()
+	[ "$(uname -s)" = Linux ] || why+=("it is not Linux")
+	case $(uname -m) in x86_64 | aarch64) ;; *) why+=("its processor is a $(uname -m)") ;; esac
+	for program in "${programs[@]}" unshare; do
+		command -v "$program" >/dev/null || why+=("it has no $program")
+	done
+	if [ "$(id -u)" != 0 ]; then
+		sudo=(sudo -n)
+		sudo -n true 2>/dev/null || why+=("it takes root, or sudo without a password")
+	fi
+	if [ ${#why[@]} -eq 0 ]; then
+		"${sudo[@]}" unshare --mount --net --pid --fork true 2>/dev/null || why+=("namespaces are not allowed")
+		"${sudo[@]}" test -w /sys/fs/cgroup || why+=("control groups can't be made")
+		grep -qw overlay /proc/filesystems || "${sudo[@]}" modprobe --quiet overlay 2>/dev/null || why+=("the kernel has no overlayfs")
+		[ "$(awk '/^MemAvailable:/ {print int($2 / 1024)}' /proc/meminfo)" -ge 1500 ] || why+=("less than 1500 MiB of memory are free")
+	fi
+	[ ${#why[@]} -eq 0 ] && return
+	printf '%s\n' "${why[@]}"
+	exit 3
+}
+
 need() {
 	local missing=()
 	for program in "$@"; do
@@ -70,7 +98,7 @@ kube)
 	build_kube
 	;;
 up)
-	need apt-get dpkg-deb tar ip
+	need "${programs[@]}"
 	build_kube
 	build_cluster
 	# What the images of podway/hello and of pods' sandboxes are made of.
@@ -78,6 +106,9 @@ up)
 	go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$dir/bin/pause" ./deploy/cluster/pause
 	cluster images
 	cluster up
+	;;
+check)
+	check
 	;;
 down | status)
 	[ -x "$dir/bin/cluster" ] || build_cluster

@@ -8,5 +8,10 @@ if ! deploy/cluster/cluster.sh status >/dev/null 2>&1; then
 	trap 'deploy/cluster/cluster.sh down' EXIT
 	deploy/cluster/cluster.sh up
 fi
-PODWAY_TEST_PARTS=required PODWAY_KUBECONFIG=$PWD/.cache/k8s/kubeconfig \
-	go test -tags e2e -count=1 -timeout 15m -v ./tests/e2e
+export PODWAY_TEST_PARTS=required
+kubeconfig=$PWD/.cache/k8s/kubeconfig
+# Two at a time: one waits for five minutes until its pod's time is over.
+PODWAY_KUBECONFIG=$kubeconfig go test -tags e2e -count=1 -timeout 20m -parallel 2 -v ./tests/e2e
+# What package kube promises, with a real kubelet and real containers.
+PODWAY_TEST_KUBECONFIG=$kubeconfig \
+	go test -tags e2e -count=1 -timeout 20m -v -run 'TestConformanceOnRealNodes|TestRealContainers' ./controlplane/internal/kube
