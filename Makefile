@@ -69,6 +69,10 @@ test-race: ## Run every Go test under the race detector.
 fuzz: ## Run each fuzz target for FUZZTIME (default 10s).
 	tests/fuzz.sh
 
+.PHONY: soak
+soak: ## Hold SOAK (default 10000) idle connections for a minute of 1,000 route writes per second; needs 20,000 open files.
+	PODWAY_SOAK=$(or $(SOAK),10000) go test -count=1 -v -timeout 20m -run TestE10Soak ./tests/edge
+
 .PHONY: fuzz-api
 fuzz-api: ## Make 20 000 requests of all kinds from our specification, and check every answer; takes minutes.
 	PODWAY_FUZZ_EXAMPLES=250 go test -count=1 -v -timeout 30m -run TestEveryAnswerIsInTheSpecification ./tests/conformance
@@ -91,7 +95,7 @@ cluster-status: ## Say whether that cluster is up.
 
 .PHONY: cluster-test
 cluster-test: ## Start that cluster, use it, end it, and check that the machine is as before.
-	PODWAY_TEST_CLUSTER=1 go test -count=1 -v -run TestClusterUpAndDown ./deploy/cluster
+	go test -tags e2e -count=1 -v -run TestClusterUpAndDown ./deploy/cluster
 
 .PHONY: e2e
 e2e: test-tools ## Tell the user stories on a real Kubernetes of this machine; ends what it started.
@@ -122,3 +126,15 @@ $(TOOLS)/gofumpt:
 .PHONY: clean
 clean: ## Delete what was built.
 	rm -rf $(BIN)
+
+.PHONY: bench
+bench: ## Measure the edge beside HAProxy, nginx and stock Caddy, into docs/benchmarks.md; BENCH="-quick" is short.
+	@tests/bench/edge/install.sh
+	@mkdir -p $(BIN)
+	@go build -o $(BIN)/bench-edge ./tests/bench/edge
+	@exec $(BIN)/bench-edge -report docs/benchmarks.md $(BENCH)
+
+.PHONY: clients
+clients: test-tools ## Run every client of docs/clients.md through an edge; fetches Neo4j and others once.
+	@tests/install.sh clients
+	PODWAY_TEST_PARTS=required go test -tags clients -count=1 -v -timeout 20m ./tests/clients
