@@ -94,7 +94,7 @@ func (a *admission) gpus() {
 func (a *admission) mount(key string, m pods.VolumeMount) {
 	switch m.Type {
 	case typePVC:
-		name := builder{name: pods.ObjectName(a.Site, a.w.Key)}.claimName(key)
+		name := builder{name: pods.ObjectName(a.Site, a.w.Key)}.claimName(m.Source(key))
 		if len(validation.IsDNS1123Subdomain(name)) > 0 {
 			a.refuse("volume_mounts.%.64s: the cluster can't have a claim of the name '%s'", key, name)
 		}

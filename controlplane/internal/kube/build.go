@@ -3,7 +3,6 @@ package kube
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -137,15 +136,25 @@ const typePVC = "pvc"
 // claimName names the claim of a volume mount of type pvc.
 func (b builder) claimName(key string) string { return b.name + "--" + key }
 
+// claimNames lists the claims of the pod, each once: one can be mounted at several
+// places.
+func (b builder) claimNames() []string {
+	var names []string
+	for key, m := range b.w.VolumeMounts {
+		if m.Type == typePVC {
+			names = append(names, b.claimName(m.Source(key)))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 func (b builder) claims(size resource.Quantity) []*corev1.PersistentVolumeClaim {
 	var list []*corev1.PersistentVolumeClaim
-	for _, key := range slices.Sorted(maps.Keys(b.w.VolumeMounts)) {
-		if b.w.VolumeMounts[key].Type != typePVC {
-			continue
-		}
+	for _, name := range b.claimNames() {
 		c := &corev1.PersistentVolumeClaim{
 			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"},
-			ObjectMeta: b.meta(b.claimName(key)),
+			ObjectMeta: b.meta(name),
 			Spec: corev1.PersistentVolumeClaimSpec{
 				AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
 				Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: size}},

@@ -177,11 +177,11 @@ func (b builder) volumes() ([]corev1.Volume, []corev1.VolumeMount) {
 	files := false
 	for i, key := range slices.Sorted(maps.Keys(b.w.VolumeMounts)) {
 		m := b.w.VolumeMounts[key]
-		mount := corev1.VolumeMount{Name: filesVolume, MountPath: m.MountPath, SubPath: b.subPath(key, m)}
+		mount := corev1.VolumeMount{Name: filesVolume, MountPath: m.MountPath, SubPath: b.subPath(m.Source(key), m), ReadOnly: m.ReadOnly}
 		switch m.Type {
 		case typePVC:
 			mount.Name = "claim-" + strconv.Itoa(i)
-			volumes = append(volumes, corev1.Volume{Name: mount.Name, VolumeSource: claimSource(b.claimName(key))})
+			volumes = append(volumes, corev1.Volume{Name: mount.Name, VolumeSource: claimSource(b.claimName(m.Source(key)))})
 		case typeSnapshot:
 			mount.ReadOnly = true
 			files = true
@@ -204,12 +204,12 @@ const (
 
 // subPath returns the folder of a mount below the root of its volume. A claim has
 // it too, so that a file system's own entries at the root are out of the way.
-func (b builder) subPath(key string, m pods.VolumeMount) string {
+func (b builder) subPath(source string, m pods.VolumeMount) string {
 	kind := "volumes"
 	if m.Type == typeSnapshot {
 		kind = "snapshots"
 	}
-	return path.Join(b.w.Tenant, kind, key, path.Clean("/"+m.SubPath))
+	return path.Join(b.w.Tenant, kind, source, path.Clean("/"+m.SubPath))
 }
 
 func claimSource(name string) corev1.VolumeSource {

@@ -58,5 +58,5 @@ func (c *Cluster) admitMount(name string, m pods.VolumeMount) error {
 // not mounted at the mount's path, which belongs to the machine;
 // PODWAY_VOLUME_<KEY> tells it to the program.
 func mountName(name string, m pods.VolumeMount) string {
-	return filepath.Join("volumes", name, m.SubPath)
+	return filepath.Join("volumes", m.Source(name), m.SubPath)
 }

@@ -188,13 +188,17 @@ func TestVolumesAreMounted(t *testing.T) {
 		"data": {Type: "tapisvolume", MountPath: "/a"},
 		"snap": {Type: "tapissnapshot", MountPath: "/b", SubPath: "sub"},
 		"own":  {Type: "pvc", MountPath: "/c"},
+		// Twice the same, as pods.BuildWorkload names it.
+		"data2": {Type: "tapisvolume", MountPath: "/d", SourceID: "data"},
+		"own2":  {Type: "pvc", MountPath: "/e", SourceID: "own"},
 	}
 	if err := c.Admit(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
 	ready(t, c, w)
 	var out, errs bytes.Buffer
-	script := `cat "$PODWAY_MOUNT_SNAP/file" && echo written > "$PODWAY_MOUNT_DATA/file" && test -d "$PODWAY_VOLUME_OWN" && echo "${PODWAY_MOUNT_OWN-none}"`
+	script := `cat "$PODWAY_MOUNT_SNAP/file" && echo written > "$PODWAY_MOUNT_DATA/file" && test -d "$PODWAY_VOLUME_OWN" && echo "${PODWAY_MOUNT_OWN-none}" && ` +
+		`test "$PODWAY_MOUNT_DATA2/file" -ef "$PODWAY_MOUNT_DATA/file" && test "$PODWAY_VOLUME_OWN2" -ef "$PODWAY_VOLUME_OWN"`
 	code, err := c.Exec(t.Context(), w.Key, []string{"sh", "-c", script}, &out, &errs)
 	if err != nil || code != 0 || out.String() != "keptnone\n" {
 		t.Errorf("got %d, %v, %q and %q", code, err, out.String(), errs.String())

@@ -47,11 +47,13 @@ func (b *Binder) Bind(ctx context.Context, p Pod, e Effective, w *Workload) erro
 		b.auditFailure(ctx, p, e)
 		return err
 	}
-	values, err := b.secretValues(ctx, p, e, found)
+	values, err := b.secretValues(ctx, p, e, found, func(s Secret) (string, error) {
+		return b.Secrets.SecretValue(ctx, s.SecretKey, s.UID)
+	})
 	if err != nil {
 		return err
 	}
-	if err := b.Bindings.SetBindings(ctx, p.Key, p.UID, found.bindings()); err != nil {
+	if err := b.Bindings.SetBindings(ctx, p.Key, p.UID, found.bindings(), Fingerprints(p, e)); err != nil {
 		return missing(err)
 	}
 	for _, s := range found.secrets {
@@ -59,8 +61,32 @@ func (b *Binder) Bind(ctx context.Context, p Pod, e Effective, w *Workload) erro
 			return fmt.Errorf("recording the use of a secret: %w", err)
 		}
 	}
-	fillEnv(w.Env, values)
+	FillSecrets(w.Env, values)
 	return nil
+}
+
+// Reveal returns the values of a pod's secret_map for somebody to look at, which
+// the audit logs of secrets note. Values that are to be generated once are
+// generated. Secrets that can't be read are [WriteOnly], unless writeOnly is set.
+// Whether the actor may do that is the caller's to check. The error is as that of
+// Check.
+func (b *Binder) Reveal(ctx context.Context, p Pod, e Effective, actor string, writeOnly bool) (map[string]string, error) {
+	found, err := b.look(ctx, p, e)
+	if err != nil {
+		return nil, err
+	}
+	return b.secretValues(ctx, p, e, found, func(s Secret) (string, error) {
+		read := b.event(SecretRead, p)
+		read.Actor = actor
+		hidden := !s.Readable && !writeOnly
+		if hidden {
+			read.Kind = SecretReadDenied
+		}
+		if err := b.Secrets.AddSecretEvents(ctx, s.SecretKey, read); err != nil || hidden {
+			return WriteOnly, err
+		}
+		return b.Secrets.SecretValue(ctx, s.SecretKey, s.UID)
+	})
 }
 
 // missing turns NotFound into Invalid: for the pod's owner it is the definition
@@ -112,8 +138,10 @@ func (b *Binder) look(ctx context.Context, p Pod, e Effective) (outside, error) 
 		if !ok {
 			continue
 		}
-		found.volumes = append(found.volumes, k)
-		check := mountCheck{Binder: b, pod: p, tenant: found.tenant, problems: &problems}
+		if !slices.Contains(found.volumes, k) {
+			found.volumes = append(found.volumes, k)
+		}
+		check := mountCheck{Binder: b, pod: p, tenant: found.tenant, problems: &problems, where: at("volume_mounts", key)}
 		if err := check.mount(ctx, k, e.VolumeMounts[key]); err != nil {
 			return found, err
 		}
@@ -133,6 +161,7 @@ type mountCheck struct {
 	pod      Pod
 	tenant   Tenant
 	problems *problems
+	where    loc
 }
 
 func (c mountCheck) mount(ctx context.Context, k VolumeKey, m VolumeMount) error {
@@ -140,7 +169,6 @@ func (c mountCheck) mount(ctx context.Context, k VolumeKey, m VolumeMount) error
 	if user == "" {
 		user = c.pod.Owner
 	}
-	where := at("volume_mounts", k.ID)
 	v, found, err := c.volume(ctx, k)
 	if err != nil {
 		return err
@@ -150,18 +178,18 @@ func (c mountCheck) mount(ctx context.Context, k VolumeKey, m VolumeMount) error
 	case found && level.Includes(k.needed()) && c.holdsPod(user):
 	case found && c.Identity.Admin(ctx, Principal{User: user, Tenant: c.tenant}):
 	case !level.Includes(LevelRead): // to those it looks as if it were not there
-		c.problems.add(where, "volume_mounts key must be a valid %[1]s_id when type == '%[2]s'. Could not find %[1]s_id: %[3]s.",
+		c.problems.add(c.where, "volume_mounts key must be a valid %[1]s_id when type == '%[2]s'. Could not find %[1]s_id: %[3]s.",
 			k.Kind, m.Type, clip(k.ID))
 		return nil
 	case !level.Includes(k.needed()):
-		c.problems.add(where, "User '%s' does not have permission to mount %s_id: %s. %s is needed.", user, k.Kind, k.ID, k.needed())
+		c.problems.add(c.where, "User '%s' does not have permission to mount %s_id: %s. %s is needed.", user, k.Kind, k.ID, k.needed())
 		return nil
 	default:
-		c.problems.add(where, "it was mounted by '%s', who has no permission on the pod any more. Mount it again, or remove it.", user)
+		c.problems.add(c.where, "it was mounted by '%s', who has no permission on the pod any more. Mount it again, or remove it.", user)
 		return nil
 	}
 	if !v.Mountable() {
-		c.problems.add(where, "%s %s can't be mounted while its status is %s.", k.Kind, k.ID, v.State.Status)
+		c.problems.add(c.where, "%s %s can't be mounted while its status is %s.", k.Kind, k.ID, v.State.Status)
 	}
 	return nil
 }
@@ -224,8 +252,9 @@ func (b *Binder) lookSecret(ctx context.Context, p Pod, r secretRef, found outsi
 	return nil
 }
 
-// secretValues returns the values of a secret_map.
-func (b *Binder) secretValues(ctx context.Context, p Pod, e Effective, found outside) (map[string]string, error) {
+// secretValues returns the values of a secret_map, of which valueOf gives those of
+// secrets.
+func (b *Binder) secretValues(ctx context.Context, p Pod, e Effective, found outside, valueOf func(Secret) (string, error)) (map[string]string, error) {
 	opened := make(map[string]string, len(e.SecretMap))
 	generated := map[string]string{}
 	for name, value := range e.SecretMap {
@@ -247,7 +276,7 @@ func (b *Binder) secretValues(ctx context.Context, p Pod, e Effective, found out
 	}
 	secrets := make(map[string]string, len(found.secrets))
 	for name, s := range found.secrets {
-		value, err := b.Secrets.SecretValue(ctx, s.SecretKey, s.UID)
+		value, err := valueOf(s)
 		if err != nil {
 			return nil, missing(err)
 		}
@@ -339,40 +368,83 @@ func (b *Binder) auditFailure(ctx context.Context, p Pod, e Effective) {
 	}
 }
 
-// ClaimMounts writes into the mounts that a definition sets who mounted them,
-// where before is the definition that it comes over, and level what the user holds
-// on the pod.
+// ClaimMounts writes into the mounts that a definition sets, and into its answers
+// about those of a template, who mounted them, where before is the definition that
+// it comes over, and level what the user holds on the pod.
 // Mounts that are as they were stay the ones of who mounted them. Neither
 // definition is changed.
 //
 // Forbidden if the user changes what another one has mounted, unless the user
 // holds ADMIN.
 func ClaimMounts(user string, level Level, before, d Definition) (Definition, error) {
-	if !d.VolumeMounts.IsSet() {
+	c := claimer{user: user, admin: level.Includes(LevelAdmin)}
+	if d.VolumeMounts.IsSet() {
+		now, err := claim(c, at("volume_mounts"), before.VolumeMounts.Or(nil), d.VolumeMounts.Or(nil), mountClaim)
+		if err != nil {
+			return d, err
+		}
+		if !d.VolumeMounts.IsNull() {
+			d.VolumeMounts = Set(now)
+		}
+	}
+	if !d.TemplateOverrides.IsSet() {
 		return d, nil
 	}
-	was := before.VolumeMounts.Or(nil)
-	now := maps.Clone(d.VolumeMounts.Or(nil))
+	overrides := d.TemplateOverrides.Or(TemplateOverrides{})
+	was := before.TemplateOverrides.Or(TemplateOverrides{}).VolumeMounts
+	now, err := claim(c, at("template_overrides", "volume_mounts"), was, overrides.VolumeMounts, overrideClaim)
+	if err != nil {
+		return d, err
+	}
+	if !d.TemplateOverrides.IsNull() {
+		overrides.VolumeMounts = now
+		d.TemplateOverrides = Set(overrides)
+	}
+	return d, nil
+}
+
+// claimer is who changes mounts.
+type claimer struct {
+	user  string
+	admin bool // of the pod
+}
+
+// mountClaim returns where the name of who mounted it stands, nil if the entry
+// mounts nothing.
+func mountClaim(m *VolumeMount) *string {
+	if m.removes() {
+		return nil
+	}
+	return &m.MountedBy
+}
+
+func overrideClaim(m *MountOverride) *string { return &m.MountedBy }
+
+// claim writes the claimer's name into the entries of now that are not in was.
+func claim[M comparable](c claimer, where loc, was, now map[string]M, by func(*M) *string) (map[string]M, error) {
+	now = maps.Clone(now)
 	for _, key := range slices.Sorted(maps.Keys(was)) {
+		old := was[key]
 		m, kept := now[key]
-		m.MountedBy = was[key].MountedBy
-		if kept && m == was[key] {
+		if name := by(&old); name != nil && kept && by(&m) != nil {
+			*by(&m) = *name
+		}
+		if kept && m == old {
 			now[key] = m
 			continue
 		}
-		if by := was[key].MountedBy; by != "" && by != user && !level.Includes(LevelAdmin) {
-			return d, Errorf(Forbidden, "volume_mounts, %s: was mounted by '%s'. Only that user, or an ADMIN of the pod, can change it.",
-				clip(key), by)
+		if name := by(&old); name != nil && *name != "" && *name != c.user && !c.admin {
+			return nil, Errorf(Forbidden, "%s: was mounted by '%s'. Only that user, or an ADMIN of the pod, can change it.", where.in(clip(key)), *name)
 		}
 	}
 	for key, m := range now {
-		if old, ok := was[key]; !ok || m != old {
-			m.MountedBy = user
+		if old, ok := was[key]; ok && m == old {
+			continue
+		}
+		if name := by(&m); name != nil {
+			*name = c.user
 			now[key] = m
 		}
 	}
-	if !d.VolumeMounts.IsNull() {
-		d.VolumeMounts = Set(now)
-	}
-	return d, nil
+	return now, nil
 }

@@ -88,10 +88,12 @@ func (f *fakeOutside) KeepPodSecrets(_ context.Context, _ Key, _ string, values 
 	return got, nil
 }
 
-func (f *fakeOutside) SetBindings(_ context.Context, _ Key, _ string, bs []Binding) error {
+func (f *fakeOutside) SetBindings(_ context.Context, _ Key, _ string, bs []Binding, _ map[string]string) error {
 	f.bindings = bs
 	return nil
 }
+
+func (*fakeOutside) Started(context.Context, Key) (map[string]string, error) { return nil, nil }
 
 func (*fakeOutside) BoundPods(context.Context, string, Binding, bool) ([]ID, error) { return nil, nil }
 

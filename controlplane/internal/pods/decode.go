@@ -122,6 +122,7 @@ func (p PodPatch) Apply(d Definition) Definition {
 	d.EnvironmentVariables = over(d.EnvironmentVariables, p.Definition.EnvironmentVariables)
 	d.SecretMap = over(d.SecretMap, p.Definition.SecretMap)
 	d.VolumeMounts = over(d.VolumeMounts, p.Definition.VolumeMounts)
+	d.TemplateOverrides = over(d.TemplateOverrides, p.Definition.TemplateOverrides)
 	d.TimeToStopDefault = over(d.TimeToStopDefault, p.Definition.TimeToStopDefault)
 	d.TimeToStopInstance = over(d.TimeToStopInstance, p.Definition.TimeToStopInstance)
 	d.Networking = over(d.Networking, p.Definition.Networking)
@@ -174,8 +175,9 @@ func takeDefinition(o *object, d *Definition) {
 	takeNullable(o, "command", &d.Command, readStrings)
 	takeNullable(o, "arguments", &d.Arguments, readStrings)
 	take(o, "environment_variables", &d.EnvironmentVariables, readEnvironment)
-	take(o, "secret_map", &d.SecretMap, readSecretMap)
-	take(o, "volume_mounts", &d.VolumeMounts, readMap(readVolumeMount))
+	take(o, "secret_map", &d.SecretMap, secretMapReader(at("secret_map")))
+	take(o, "volume_mounts", &d.VolumeMounts, readVolumeMounts)
+	takeNullable(o, "template_overrides", &d.TemplateOverrides, readOverrides)
 	take(o, "time_to_stop_default", &d.TimeToStopDefault, readInt)
 	takeNullable(o, "time_to_stop_instance", &d.TimeToStopInstance, readInt)
 	take(o, "networking", &d.Networking, readNetworking)
@@ -204,18 +206,54 @@ func readEnvironment(o *object, where loc, v any) (map[string]string, bool) {
 	return env, ok
 }
 
-func readVolumeMount(parent *object, where loc, v any) (VolumeMount, bool) {
+// readVolumeMounts reads mounts; one that is null removes what a template gives.
+func readVolumeMounts(parent *object, where loc, v any) (map[string]VolumeMount, bool) {
+	o, ok := readObject(parent, where, v)
+	if !ok {
+		return nil, false
+	}
+	out := make(map[string]VolumeMount, len(o.fields))
+	for _, key := range slices.Sorted(maps.Keys(o.fields)) {
+		if o.fields[key] == nil {
+			validator{problems: o.problems}.volumeKey(key)
+			out[key] = VolumeMount{}
+			continue
+		}
+		m, read := readVolumeMount(o, where.in(key), o.fields[key], key)
+		out[key] = m
+		ok = ok && read
+	}
+	return out, ok
+}
+
+func readVolumeMount(parent *object, where loc, v any, key string) (VolumeMount, bool) {
 	o, ok := readObject(parent, where, v)
 	if !ok {
 		return VolumeMount{}, false
 	}
-	var kind, mountPath, subPath, mountedBy Opt[string]
+	var kind, mountPath, source, subPath, mountedBy Opt[string]
+	var readOnly Opt[bool]
 	take(o, "type", &kind, readLower)
 	take(o, "mount_path", &mountPath, readString)
+	take(o, "source_id", &source, readString)
 	take(o, "sub_path", &subPath, readString)
+	take(o, "read_only", &readOnly, readBool)
 	takeAs(o, "mounted_by", &mountedBy, readString, true) // the service's to set; dropped
 	o.done()
-	return VolumeMount{Type: kind.Or(""), MountPath: mountPath.Or(defaultMountPath), SubPath: subPath.Or("")}, true
+	m := VolumeMount{
+		Type: kind.Or(""), MountPath: mountPath.Or(defaultMountPath), SourceID: source.Or(""), SubPath: subPath.Or(""), ReadOnly: readOnly.Or(false),
+	}
+	switch given := mountPath.Or(key); {
+	case !isPath(key) && m.SourceID == key:
+		m.SourceID = "" // it says the same twice
+	case !isPath(key) && m.SourceID != "":
+		o.problems.add(where.in("source_id"), "volumemount.source_id differs from the key. Use the path as key, or leave source_id out.")
+	case isPath(key) && given != key:
+		o.problems.add(where.in("mount_path"), "volumemount.mount_path differs from the key. Leave it out if the key is a path.")
+	case isPath(key):
+		m.MountPath = key
+	}
+	return m, true
 }
 
 func readResources(parent *object, where loc, v any) (ResourcesDef, bool) {
@@ -276,6 +314,8 @@ func readNetDef(parent *object, where loc, v any) (NetDef, bool) {
 	take(o, "tapis_auth_return_path", &n.TapisAuthReturnPath, readString)
 	take(o, "tapis_auth_excluded_paths", &n.TapisAuthExcludedPaths, readStrings)
 	take(o, "tapis_auth_excluded_path_regex", &n.TapisAuthExcludedPathRegex, readStrings)
+	take(o, "access_gate", &n.AccessGate, readBool)
+	take(o, "access_gate_return_path", &n.AccessGateReturnPath, readString)
 	take(o, "cors_allow_origins", &n.CORSAllowOrigins, readStrings)
 	take(o, "cors_allow_methods", &n.CORSAllowMethods, readStrings)
 	take(o, "cors_allow_headers", &n.CORSAllowHeaders, readStrings)

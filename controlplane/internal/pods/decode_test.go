@@ -250,8 +250,25 @@ func TestDecodeNewPodRefusesValues(t *testing.T) {
 		{"a mount key of 129 letters", mount(long(129), `"type":"pvc"`), []string{
 			"volume_mounts: volume_mounts key length must be at most 128 characters. Inputted length: 129",
 		}},
-		{"a mount keyed by its path", mount("/data", `"type":"pvc"`), []string{
-			keyText + "Use the volume's id as key and give the path as mount_path. Got /data.",
+		{"a mount keyed by its path that does not say what it mounts", mount("/data", `"type":"pvc"`), []string{
+			"body, volume_mounts, /data, source_id: volumemount.source_id is required if the key is a path: " +
+				"the id of the volume or snapshot, or the name of the claim.",
+		}},
+		{"a path as key that is no place to mount", mount("/a/../b", `"type":"pvc","source_id":"data"`), []string{
+			"body, volume_mounts, /a/../b, mount_path: volumemount.mount_path must be an absolute path below / without '..' and ':'. Got /a/../b.",
+			"volume_mounts: volume_mounts key that is a path must be absolute, below / and without '..' and ':'. Got /a/../b.",
+		}},
+		{"two paths for one mount", mount("/data", `"type":"pvc","source_id":"data","mount_path":"/x"`), []string{
+			"body, volume_mounts, /data, mount_path: volumemount.mount_path differs from the key. Leave it out if the key is a path.",
+		}},
+		{"two sources of one mount", mount("data", `"type":"pvc","source_id":"other"`), []string{
+			"body, volume_mounts, data, source_id: volumemount.source_id differs from the key. Use the path as key, or leave source_id out.",
+		}},
+		{"a placeholder that only templates have", mount("/data", `"type":"pvc","source_id":"${:?Your data}"`), []string{
+			"body, volume_mounts, /data, source_id: a volume is required: Your data. Name it in template_overrides.volume_mounts as source_id.",
+		}},
+		{"a source that is no id", mount("/data", `"type":"pvc","source_id":"../x"`), []string{
+			"body, volume_mounts, /data, source_id: volumemount.source_id must be lowercase alphanumeric. First character must be alpha. Got '../x'.",
 		}},
 		{"a mount without a type", mount("data", ``), []string{
 			"body, volume_mounts, data, type: volumemount.type must be one of the following: ['tapisvolume', 'tapissnapshot', 'pvc'].",
@@ -624,6 +641,8 @@ func FuzzDecodeNewPod(f *testing.F) {
 	for _, seed := range []string{
 		``, `{}`, `null`, with(`"description":"x"`), netWith(`"port":80,"tapis_auth":true`),
 		netWith(`"cors_allow_origins":["https://a.example"],"ip_allow_list":["::1"]`),
+		with(`"volume_mounts":{"/a":{"type":"pvc","source_id":"b"},"c":null}`),
+		with(`"template":"abc","template_overrides":{"volume_mounts":{"/a":{"source_id":"b"}},"secret_map":{"K":"${secret:x}"}}`),
 		netWith(`"tapis_auth_excluded_path_regex":["^/a{2}"],"tapis_auth_response_headers":{"X":"y"}`),
 		with(`"volume_mounts":{"data":{"type":"pvc"}},"resources":{"gpus":1}`),
 		`{"pod_id":"mypod","template":"abc:latest","description":null,"networking":{"browser":{"port":null}}}`,

@@ -24,6 +24,7 @@ type Definition struct {
 	EnvironmentVariables Opt[map[string]string]      `json:"environment_variables,omitzero"`
 	SecretMap            Opt[map[string]string]      `json:"secret_map,omitzero"` // see SealSecrets
 	VolumeMounts         Opt[map[string]VolumeMount] `json:"volume_mounts,omitzero"`
+	TemplateOverrides    Opt[TemplateOverrides]      `json:"template_overrides,omitzero"`
 	TimeToStopDefault    Opt[int]                    `json:"time_to_stop_default,omitzero"`
 	TimeToStopInstance   Opt[int]                    `json:"time_to_stop_instance,omitzero"`
 	Networking           Opt[map[string]NetDef]      `json:"networking,omitzero"`
@@ -43,6 +44,8 @@ type NetDef struct {
 	TapisAuthReturnPath                 Opt[string]            `json:"tapis_auth_return_path,omitzero"`
 	TapisAuthExcludedPaths              Opt[[]string]          `json:"tapis_auth_excluded_paths,omitzero"`
 	TapisAuthExcludedPathRegex          Opt[[]string]          `json:"tapis_auth_excluded_path_regex,omitzero"`
+	AccessGate                          Opt[bool]              `json:"access_gate,omitzero"`
+	AccessGateReturnPath                Opt[string]            `json:"access_gate_return_path,omitzero"`
 	CORSAllowOrigins                    Opt[[]string]          `json:"cors_allow_origins,omitzero"`
 	CORSAllowMethods                    Opt[[]string]          `json:"cors_allow_methods,omitzero"`
 	CORSAllowHeaders                    Opt[[]string]          `json:"cors_allow_headers,omitzero"`
@@ -66,18 +69,6 @@ type ResourcesDef struct {
 	GPUs       Opt[int] `json:"gpus,omitzero"`
 }
 
-// VolumeMount attaches storage to a pod. The key of the map it stands in is the
-// id of the volume or snapshot, or the name of the claim.
-type VolumeMount struct {
-	Type      string `json:"type"`       // "tapisvolume", "tapissnapshot" or "pvc"
-	MountPath string `json:"mount_path"` // absolute; default "/tapis_volume_mount"
-	SubPath   string `json:"sub_path"`   // below the volume's root; "" is the root
-
-	// MountedBy is the user whose permissions the mount counts on; "" if a
-	// template gives it, or nobody's count. It is not shown.
-	MountedBy string `json:"mounted_by,omitempty"`
-}
-
 // Effective is a pod's definition with templates and defaults applied. It is
 // computed on every read and never stored.
 type Effective struct {
@@ -89,6 +80,7 @@ type Effective struct {
 	EnvironmentVariables map[string]string
 	SecretMap            map[string]string // values as they are stored; never to be shown, see ShownSecretMap
 	VolumeMounts         map[string]VolumeMount
+	TemplateOverrides    TemplateOverrides
 	TimeToStopDefault    int  // seconds; -1 never
 	TimeToStopInstance   *int // seconds, for this run only; nil: the default counts
 	Networking           map[string]Networking
@@ -121,6 +113,8 @@ type Networking struct {
 	TapisAuthReturnPath                 string            `json:"tapis_auth_return_path"`
 	TapisAuthExcludedPaths              []string          `json:"tapis_auth_excluded_paths"`
 	TapisAuthExcludedPathRegex          []string          `json:"tapis_auth_excluded_path_regex"`
+	AccessGate                          bool              `json:"access_gate"`
+	AccessGateReturnPath                string            `json:"access_gate_return_path"`
 	CORSAllowOrigins                    []string          `json:"cors_allow_origins"`
 	CORSAllowMethods                    []string          `json:"cors_allow_methods"`
 	CORSAllowHeaders                    []string          `json:"cors_allow_headers"`

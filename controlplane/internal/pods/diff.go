@@ -69,6 +69,7 @@ func diffTree(e Effective, r Requested) map[string]any {
 		"secret_map":            tree(e.SecretMap), // not the view's, in which all are alike
 		"status_requested":      string(v.StatusRequested),
 		"volume_mounts":         tree(v.VolumeMounts),
+		"template_overrides":    overridesTree(e.TemplateOverrides),
 		"time_to_stop_default":  v.TimeToStopDefault,
 		"time_to_stop_instance": v.TimeToStopInstance,
 		"networking":            tree(v.Networking),
@@ -154,6 +155,8 @@ func hiddenPath(path []string) bool {
 	switch path[0] {
 	case "environment_variables", "secret_map", "command", "arguments":
 		return true
+	case "template_overrides":
+		return len(path) > 1 && path[1] == "secret_map"
 	case "networking":
 		return len(path) > 2 && path[2] == "tapis_auth_response_headers"
 	case "healthchecks":

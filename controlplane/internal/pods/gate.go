@@ -14,15 +14,59 @@ var gateGroups = map[string]Level{
 }
 
 // Admits reports whether the login in front of the entry lets a user of the pod's
-// tenant pass, given the pod's permissions. An empty list of allowed users admits
-// everyone, as "*" does; names are compared whatever their case.
+// tenant pass, given the pod's permissions.
 func (n Networking) Admits(user string, perms Permissions) bool {
-	return len(n.TapisAuthAllowedUsers) == 0 || slices.ContainsFunc(n.TapisAuthAllowedUsers, func(name string) bool {
+	users := n.AllowedUsers(perms)
+	return slices.Contains(users, everyone) || slices.Contains(users, strings.ToLower(user))
+}
+
+// AllowedUsers returns the users whom the login in front of the entry lets pass,
+// in lower case and ordered, with its groups expanded by the pod's permissions.
+// "*" stands for everyone of the tenant: an empty list admits everyone, one whose
+// groups are empty nobody.
+func (n Networking) AllowedUsers(perms Permissions) []string {
+	if len(n.TapisAuthAllowedUsers) == 0 {
+		return []string{everyone}
+	}
+	users := []string{}
+	for _, name := range n.TapisAuthAllowedUsers {
 		if level, ok := gateGroups[name]; ok {
-			return perms.Level(user).Includes(level)
+			users = append(users, perms.holders(level)...)
+		} else {
+			users = append(users, strings.ToLower(name))
 		}
-		return name == everyone || strings.EqualFold(name, user)
-	})
+	}
+	slices.Sort(users)
+	return slices.Compact(users)
+}
+
+// holders returns the users of the pod's own tenant who hold a level or a higher
+// one.
+func (p Permissions) holders(level Level) []string {
+	var users []string
+	for user, has := range p {
+		switch {
+		case !has.Includes(level) || strings.HasPrefix(user, tenantGrant):
+		case user == tenantWide:
+			users = append(users, everyone)
+		default:
+			users = append(users, strings.ToLower(user))
+		}
+	}
+	return users
+}
+
+// GuestTenants returns the other tenants whose users may pass the login in front
+// of a pod, ordered.
+func (p Permissions) GuestTenants() []string {
+	var tenants []string
+	for user, level := range p {
+		if tenant, ok := strings.CutPrefix(user, tenantGrant); ok && level.Includes(LevelRead) {
+			tenants = append(tenants, tenant)
+		}
+	}
+	slices.Sort(tenants)
+	return tenants
 }
 
 // IdentityHeaders returns the headers that tell the pod behind the entry who

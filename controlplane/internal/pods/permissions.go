@@ -27,6 +27,7 @@ const tenantGrant = "tenant."
 const (
 	everyone    = "*"
 	everyTenant = "**"
+	tenantWide  = "TENANT" // the same as everyone
 )
 
 // Kind is a kind of object that has permissions of its own, as messages name it.
@@ -71,7 +72,7 @@ func (p Permissions) Level(user string) Level {
 	if strings.HasPrefix(user, tenantGrant) {
 		user = everyone // a user of such a name must not get what a tenant was given
 	}
-	return p.highest(user, everyone, "TENANT")
+	return p.highest(user, everyone, tenantWide)
 }
 
 // sharedLevel returns what a user of any tenant may do through entries for whole

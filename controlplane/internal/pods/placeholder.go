@@ -1,7 +1,6 @@
 package pods
 
 import (
-	"maps"
 	"regexp"
 )
 
@@ -69,7 +68,7 @@ func BuildWorkload(p Pod, e Effective, c Credentials) Workload {
 		Ports:        ports,
 		Resources:    e.Resources,
 		ComputeQueue: e.ComputeQueue,
-		VolumeMounts: maps.Clone(e.VolumeMounts),
+		VolumeMounts: workloadMounts(e.VolumeMounts),
 		Healthchecks: e.Healthchecks.clone(),
 		Credentials:  c,
 	}

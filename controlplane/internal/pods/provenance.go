@@ -36,6 +36,10 @@ type Provenance struct {
 	ModifiedFields []string         `json:"modified_fields"`
 	Summary        map[Source]int   `json:"summary"` // how many fields each source gave
 	Fields         map[string]Field `json:"fields"`
+
+	// PendingRestart are the fields that a running pod was started without; see
+	// [PendingRestart].
+	PendingRestart []string `json:"pending_restart"`
 }
 
 // Overrides are the fields that a pod's owner set.

@@ -30,7 +30,9 @@ const (
 //   - A field that is set replaces what lies below; null clears it, so that the
 //     default counts.
 //   - environment_variables and volume_mounts are united by key, networking by
-//     key and field, resources by field.
+//     key and field, resources by field. A null entry of volume_mounts removes
+//     what lies below.
+//   - template_overrides of the pod change what the chain gives.
 //   - template is never inherited.
 //   - networking that nobody sets is one http entry on port 5000.
 //
@@ -40,7 +42,10 @@ const (
 // still be shown, stopped and deleted.
 func Resolve(id ID, tenantDomain string, s Settings, own Definition, chain ...Definition) (Effective, error) {
 	e := resolve(id, tenantDomain, s, own, chain)
-	return e, validateEffective(e, s)
+	var p problems
+	checkOverrides(&p, own, chain)
+	validateEffective(&p, e, s)
+	return e, p.err()
 }
 
 // Show returns a pod as it is by itself: what was set on it, over the defaults.
@@ -79,24 +84,12 @@ func merge(own Definition, chain []Definition) Definition {
 	if refuses(own, useTemplateVolumes) {
 		d.VolumeMounts = Opt[map[string]VolumeMount]{}
 	}
+	if len(chain) > 0 {
+		d = answered(d, own.TemplateOverrides.Or(TemplateOverrides{}))
+	}
 	d = overlay(d, own)
-	d.Template = own.Template
+	d.Template, d.TemplateOverrides = own.Template, own.TemplateOverrides
 	return d
-}
-
-// unclaimed returns mounts that count on nobody's permissions: those of whoever
-// made a template are not for all who build on it.
-func unclaimed(o Opt[map[string]VolumeMount]) Opt[map[string]VolumeMount] {
-	mounts, ok := o.Get()
-	if !ok {
-		return o
-	}
-	mounts = maps.Clone(mounts)
-	for key, m := range mounts {
-		m.MountedBy = ""
-		mounts[key] = m
-	}
-	return Set(mounts)
 }
 
 // refuses reports whether the pod itself sets the variable to anything but true.
@@ -120,7 +113,8 @@ func overlay(lower, upper Definition) Definition {
 		Arguments:            over(lower.Arguments, upper.Arguments),
 		EnvironmentVariables: overMap(lower.EnvironmentVariables, upper.EnvironmentVariables, replace),
 		SecretMap:            overMap(lower.SecretMap, upper.SecretMap, replace),
-		VolumeMounts:         overMap(lower.VolumeMounts, upper.VolumeMounts, replace),
+		VolumeMounts:         overMounts(lower.VolumeMounts, upper.VolumeMounts),
+		TemplateOverrides:    over(lower.TemplateOverrides, upper.TemplateOverrides),
 		TimeToStopDefault:    over(lower.TimeToStopDefault, upper.TimeToStopDefault),
 		TimeToStopInstance:   over(lower.TimeToStopInstance, upper.TimeToStopInstance),
 		Networking:           overMap(lower.Networking, upper.Networking, overlayNet),
@@ -187,6 +181,8 @@ func overlayNet(lower, upper NetDef) NetDef {
 		TapisAuthReturnPath:                 over(lower.TapisAuthReturnPath, upper.TapisAuthReturnPath),
 		TapisAuthExcludedPaths:              over(lower.TapisAuthExcludedPaths, upper.TapisAuthExcludedPaths),
 		TapisAuthExcludedPathRegex:          over(lower.TapisAuthExcludedPathRegex, upper.TapisAuthExcludedPathRegex),
+		AccessGate:                          over(lower.AccessGate, upper.AccessGate),
+		AccessGateReturnPath:                over(lower.AccessGateReturnPath, upper.AccessGateReturnPath),
 		CORSAllowOrigins:                    over(lower.CORSAllowOrigins, upper.CORSAllowOrigins),
 		CORSAllowMethods:                    over(lower.CORSAllowMethods, upper.CORSAllowMethods),
 		CORSAllowHeaders:                    over(lower.CORSAllowHeaders, upper.CORSAllowHeaders),
@@ -213,7 +209,8 @@ func complete(d Definition, s Settings) Effective {
 		Arguments:            d.Arguments.Or(nil),
 		EnvironmentVariables: d.EnvironmentVariables.Or(nil),
 		SecretMap:            d.SecretMap.Or(nil),
-		VolumeMounts:         d.VolumeMounts.Or(nil),
+		VolumeMounts:         mounted(d.VolumeMounts.Or(nil)),
+		TemplateOverrides:    d.TemplateOverrides.Or(TemplateOverrides{}),
 		TimeToStopDefault:    d.TimeToStopDefault.Or(defaultTimeToStop),
 		Networking:           completeNetworking(d.Networking),
 		Resources:            completeResources(d.Resources.Or(ResourcesDef{}), s.Default),
@@ -268,6 +265,8 @@ func completeNet(d NetDef) Networking {
 		TapisAuthReturnPath:                 d.TapisAuthReturnPath.Or("/"),
 		TapisAuthExcludedPaths:              d.TapisAuthExcludedPaths.Or(nil),
 		TapisAuthExcludedPathRegex:          d.TapisAuthExcludedPathRegex.Or(nil),
+		AccessGate:                          d.AccessGate.Or(false),
+		AccessGateReturnPath:                d.AccessGateReturnPath.Or("/"),
 		CORSAllowOrigins:                    d.CORSAllowOrigins.Or(nil),
 		CORSAllowMethods:                    d.CORSAllowMethods.Or(nil),
 		CORSAllowHeaders:                    d.CORSAllowHeaders.Or(nil),

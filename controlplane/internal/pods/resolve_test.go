@@ -2,6 +2,7 @@ package pods
 
 import (
 	"encoding/json"
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
@@ -233,6 +234,37 @@ var anyNetDef = rapid.Custom(func(t *rapid.T) NetDef {
 	}
 })
 
+// anyMounts never give one path to a key that is a path and to one that is not:
+// see TestMountsByPathAndByName.
+var anyMounts = rapid.Custom(func(t *rapid.T) map[string]VolumeMount {
+	mounts := rapid.MapOfN(oneOf("data", "logs"), oneOf(
+		VolumeMount{}, VolumeMount{Type: "pvc", MountPath: "/a"}, VolumeMount{Type: "pvc", MountPath: "/b", SubPath: "c"}), 0, 2).Draw(t, "by name")
+	byPath := rapid.MapOfN(oneOf("/c", "/d"), oneOf(
+		VolumeMount{}, VolumeMount{Type: "pvc", SourceID: "data"}, VolumeMount{Type: "tapisvolume", SourceID: "vol", ReadOnly: true}), 0, 2).Draw(t, "by path")
+	out := map[string]VolumeMount{}
+	maps.Copy(out, mounts)
+	for key, m := range byPath {
+		if !m.removes() {
+			m.MountPath = key
+		}
+		out[key] = m
+	}
+	return out
+})
+
+var anyOverrides = rapid.Custom(func(t *rapid.T) TemplateOverrides {
+	var o TemplateOverrides
+	if rapid.Bool().Draw(t, "with mounts") {
+		o.VolumeMounts = map[string]MountOverride{"/c": {
+			SourceID: anyOpt(t, "source", oneOf("mine", "other")), ReadOnly: anyOpt(t, "read-only", rapid.Bool()),
+		}}
+	}
+	if rapid.Bool().Draw(t, "with secrets") {
+		o.SecretMap = map[string]string{"KEY": "${pods:url}"}
+	}
+	return o
+})
+
 var anyDefinition = rapid.Custom(func(t *rapid.T) Definition {
 	word := rapid.StringMatching(`[a-z ]{0,5}`)
 	return Definition{
@@ -243,8 +275,7 @@ var anyDefinition = rapid.Custom(func(t *rapid.T) Definition {
 		Arguments:   anyOpt(t, "arguments", oneOf([]string{}, []string{"a", "b"})),
 		EnvironmentVariables: anyOpt(t, "env", rapid.MapOfN(oneOf("A", "B", "C"), rapid.String(), 0, 3).
 			Filter(func(m map[string]string) bool { return m != nil })),
-		VolumeMounts: anyOpt(t, "mounts", rapid.MapOfN(oneOf("data", "logs"), oneOf(
-			VolumeMount{Type: "pvc", MountPath: "/a"}, VolumeMount{Type: "pvc", MountPath: "/b", SubPath: "c"}), 0, 2)),
+		VolumeMounts:       anyOpt(t, "mounts", anyMounts),
 		TimeToStopDefault:  anyOpt(t, "stop", oneOf(-1, 300, 9000)),
 		TimeToStopInstance: anyOpt(t, "stop now", oneOf(-1, 300, 9000)),
 		Networking:         anyOpt(t, "networking", rapid.MapOfN(oneOf("default", "browser", "metrics"), anyNetDef, 1, 3)),
@@ -259,9 +290,17 @@ var anyDefinition = rapid.Custom(func(t *rapid.T) Definition {
 	}
 })
 
+// anyPodDefinition also has what only pods have.
+var anyPodDefinition = rapid.Custom(func(t *rapid.T) Definition {
+	d := anyDefinition.Draw(t, "definition")
+	d.TemplateOverrides = anyOpt(t, "overrides", anyOverrides)
+	d.SecretMap = anyOpt(t, "secrets", oneOf(map[string]string{}, map[string]string{"A": "${pods:url}", "B": "sealed:x"}))
+	return d
+})
+
 func TestDefinitionSurvivesItsJSONForm(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		want := anyDefinition.Draw(t, "definition")
+		want := anyPodDefinition.Draw(t, "definition")
 		b, err := json.Marshal(want)
 		if err != nil {
 			t.Fatal(err)
@@ -414,7 +453,7 @@ func TestClearingEverythingGivesTheDefaults(t *testing.T) {
 
 func TestResolveSharesNothingWithItsArguments(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		near, own := anyDefinition.Draw(t, "near"), anyDefinition.Draw(t, "own")
+		near, own := anyDefinition.Draw(t, "near"), anyPodDefinition.Draw(t, "own")
 		before, err := json.Marshal([]Definition{near, own})
 		if err != nil {
 			t.Fatal(err)
@@ -440,6 +479,8 @@ func scribble(e Effective) {
 	}
 	e.EnvironmentVariables["A"] = "scribble"
 	e.VolumeMounts["data"] = VolumeMount{}
+	clear(e.TemplateOverrides.VolumeMounts)
+	clear(e.TemplateOverrides.SecretMap)
 	for key, n := range e.Networking {
 		for i := range n.IPAllowList {
 			n.IPAllowList[i] = "scribble"

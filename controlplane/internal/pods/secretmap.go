@@ -156,31 +156,33 @@ func expandRefs(value string, replace func(secretRef) (string, bool)) string {
 	})
 }
 
-// readSecretMap reads a secret_map. Its messages never show a value.
-func readSecretMap(o *object, where loc, v any) (map[string]string, bool) {
-	inner, ok := readObject(o, where, v)
-	if !ok {
-		return nil, false
-	}
-	if len(inner.fields) > maxSecretMap {
-		o.problems.add(at("secret_map"), "secret_map may hold %d entries at most. Got %d", maxSecretMap, len(inner.fields))
-		return nil, false
-	}
-	out := make(map[string]string, len(inner.fields))
-	for _, name := range slices.Sorted(maps.Keys(inner.fields)) {
-		value, isString := inner.fields[name].(string)
-		if !isString {
-			o.problems.add(at("secret_map", name), "secret_map val must be str. Got %s.", typeName(inner.fields[name]))
-			ok = false
+// secretMapReader reads a secret_map, which messages call where. They never show
+// a value.
+func secretMapReader(where loc) reader[map[string]string] {
+	return func(o *object, in loc, v any) (map[string]string, bool) {
+		inner, ok := readObject(o, in, v)
+		if !ok {
+			return nil, false
 		}
-		checkSecretEntry(o.problems, name, value)
-		out[name] = value
+		if len(inner.fields) > maxSecretMap {
+			o.problems.add(where, "secret_map may hold %d entries at most. Got %d", maxSecretMap, len(inner.fields))
+			return nil, false
+		}
+		out := make(map[string]string, len(inner.fields))
+		for _, name := range slices.Sorted(maps.Keys(inner.fields)) {
+			value, isString := inner.fields[name].(string)
+			if !isString {
+				o.problems.add(where.in(name), "secret_map val must be str. Got %s.", typeName(inner.fields[name]))
+				ok = false
+			}
+			checkSecretEntry(o.problems, where.in(name), name, value)
+			out[name] = value
+		}
+		return out, ok
 	}
-	return out, ok
 }
 
-func checkSecretEntry(p *problems, name, value string) {
-	where := at("secret_map", name)
+func checkSecretEntry(p *problems, where loc, name, value string) {
 	if !isSecretName(name) || len(name) > maxSecretName {
 		p.add(where, "secret_map key must consist of at most %d letters, digits, '_' and '-'.", maxSecretName)
 	}
@@ -194,16 +196,54 @@ func checkSecretEntry(p *problems, name, value string) {
 	}
 }
 
-// checkPodSecrets refuses, in the secret_map of a pod, what only templates hold.
+// checkPodSecrets refuses, in the secret values of a pod, what only templates
+// hold.
 func checkPodSecrets(p *problems, d Definition) {
-	for _, name := range slices.Sorted(maps.Keys(d.SecretMap.Or(nil))) {
-		expandRefs(d.SecretMap.Or(nil)[name], func(r secretRef) (string, bool) {
-			if r.kind == refRequired || r.kind == refDefault {
-				p.add(at("secret_map", name), "${:?...} and ${pods:default:...} stand in templates only; give a value.")
-			}
-			return "", false
-		})
+	for _, m := range d.secretMaps() {
+		for _, name := range slices.Sorted(maps.Keys(m.values)) {
+			expandRefs(m.values[name], func(r secretRef) (string, bool) {
+				if r.kind == refRequired || r.kind == refDefault {
+					p.add(m.where.in(name), "${:?...} and ${pods:default:...} stand in templates only; give a value.")
+				}
+				return "", false
+			})
+		}
 	}
+}
+
+// placedSecrets are the secret values of one part of a definition.
+type placedSecrets struct {
+	where  loc
+	values map[string]string
+}
+
+// secretMaps returns the parts of a definition that may hold secret values.
+func (d Definition) secretMaps() []placedSecrets {
+	return []placedSecrets{
+		{at("secret_map"), d.SecretMap.Or(nil)},
+		{at("template_overrides", "secret_map"), d.TemplateOverrides.Or(TemplateOverrides{}).SecretMap},
+	}
+}
+
+// mapSecrets returns d with the values of both its secret maps replaced. d is not
+// changed.
+func (d Definition) mapSecrets(f func(where loc, m map[string]string) (map[string]string, error)) (Definition, error) {
+	if m, ok := d.SecretMap.Get(); ok {
+		out, err := f(at("secret_map"), m)
+		if err != nil {
+			return d, err
+		}
+		d.SecretMap = Set(out)
+	}
+	if o, ok := d.TemplateOverrides.Get(); ok && o.SecretMap != nil {
+		out, err := f(at("template_overrides", "secret_map"), o.SecretMap)
+		if err != nil {
+			return d, err
+		}
+		o.SecretMap = out
+		d.TemplateOverrides = Set(o)
+	}
+	return d, nil
 }
 
 // checkTemplateSecrets refuses, in the secret_map of a template, what would bind
@@ -239,9 +279,10 @@ func ShownSecretMap(m map[string]string) map[string]string {
 }
 
 // TemplateSecrets returns the definition of a pod as a template may hold it: what
-// is secret, or a user's, becomes a value that the next pod has to give. d is not
-// changed.
+// is secret, or a user's, becomes a value that the next pod has to give, and the
+// pod's own answers to its template are left out. d is not changed.
 func TemplateSecrets(d Definition) Definition {
+	d.TemplateOverrides = Opt[TemplateOverrides]{}
 	m, ok := d.SecretMap.Get()
 	if !ok {
 		return d
@@ -257,7 +298,7 @@ func TemplateSecrets(d Definition) Definition {
 	return d
 }
 
-// SealSecrets prepares the secret_map of a definition that a user has just given
+// SealSecrets prepares the secret values of a definition that a user has just given
 // for a pod, where before is the definition it comes over: short references get the
 // user's name, what may be secret is sealed, and [WriteOnly] keeps what was
 // there. d is not changed.
@@ -265,18 +306,23 @@ func TemplateSecrets(d Definition) Definition {
 // The error has code Invalid and one message per problem: another user's secret
 // can't be referred to, unless the entry is left as it was.
 func SealSecrets(s Sealer, k Key, user string, before, d Definition) (Definition, error) {
-	given, ok := d.SecretMap.Get()
-	if !ok {
-		return d, nil
-	}
 	var p problems
-	sealer := mapSealer{sealer: s, key: k, user: user, problems: &p}
-	out := make(map[string]string, len(given))
-	for _, name := range slices.Sorted(maps.Keys(given)) {
-		old, had := before.SecretMap.Or(nil)[name]
-		out[name] = sealer.entry(name, given[name], old, had)
+	was := map[string]map[string]string{}
+	for _, m := range before.secretMaps() {
+		was[m.where.String()] = m.values
 	}
-	d.SecretMap = Set(out)
+	d, err := d.mapSecrets(func(where loc, given map[string]string) (map[string]string, error) {
+		sealer := mapSealer{sealer: s, key: k, user: user, where: where, problems: &p}
+		out := make(map[string]string, len(given))
+		for _, name := range slices.Sorted(maps.Keys(given)) {
+			old, had := was[where.String()][name]
+			out[name] = sealer.entry(name, given[name], old, had)
+		}
+		return out, nil
+	})
+	if err != nil {
+		return d, err
+	}
 	return d, p.err()
 }
 
@@ -285,6 +331,7 @@ type mapSealer struct {
 	sealer   Sealer
 	key      Key
 	user     string
+	where    loc
 	problems *problems
 }
 
@@ -293,7 +340,7 @@ func (s mapSealer) entry(name, value, old string, had bool) string {
 	case value == WriteOnly && had:
 		return old
 	case value == WriteOnly:
-		s.problems.add(at("secret_map", name), "'%s' stands for a value that is there already; give the value.", WriteOnly)
+		s.problems.add(s.where.in(name), "'%s' stands for a value that is there already; give the value.", WriteOnly)
 		return ""
 	case had && value == old && wholeRef(value).kind != refText:
 		return old
@@ -315,7 +362,7 @@ func (s mapSealer) own(name, value string) string {
 			return "", false
 		}
 		if r.owner != "" && r.owner != s.user {
-			s.problems.add(at("secret_map", name), "the secret is one of '%s'. Only that user can set a reference to it.", clip(r.owner))
+			s.problems.add(s.where.in(name), "the secret is one of '%s'. Only that user can set a reference to it.", clip(r.owner))
 		}
 		return "${secret:" + s.user + ":" + r.name + "}", true
 	})
@@ -336,34 +383,39 @@ func openEntry(s Sealer, k Key, name, value string) (string, error) {
 
 func entryContext(k Key, name string) string { return k.String() + "/secret_map/" + name }
 
-// ResealSecrets returns d with the sealed values of its secret_map sealed again,
-// and whether there were any, for the change of a key. d is not changed.
+// ResealSecrets returns d with its sealed values sealed again, and whether there
+// were any, for the change of a key. d is not changed.
 func ResealSecrets(s Sealer, k Key, d Definition) (Definition, bool, error) {
-	m := maps.Clone(d.SecretMap.Or(nil))
 	changed := false
-	for name, value := range m {
-		if !strings.HasPrefix(value, sealedPrefix) {
-			continue
+	resealed, err := d.mapSecrets(func(_ loc, m map[string]string) (map[string]string, error) {
+		m = maps.Clone(m)
+		for name, value := range m {
+			if !strings.HasPrefix(value, sealedPrefix) {
+				continue
+			}
+			plain, err := openEntry(s, k, name, value)
+			if err != nil {
+				return nil, err
+			}
+			m[name] = sealedPrefix + s.Seal([]byte(plain), entryContext(k, name))
+			changed = true
 		}
-		plain, err := openEntry(s, k, name, value)
-		if err != nil {
-			return d, false, err
-		}
-		m[name] = sealedPrefix + s.Seal([]byte(plain), entryContext(k, name))
-		changed = true
+		return m, nil
+	})
+	if err != nil || !changed {
+		return d, false, err
 	}
-	if changed {
-		d.SecretMap = Set(m)
-	}
-	return d, changed, nil
+	return resealed, true, nil
 }
 
-// SealedSecrets returns the sealed values of a definition's secret_map.
+// SealedSecrets returns the sealed values of a definition.
 func SealedSecrets(d Definition) []string {
 	var sealed []string
-	for _, value := range d.SecretMap.Or(nil) {
-		if text, ok := strings.CutPrefix(value, sealedPrefix); ok {
-			sealed = append(sealed, text)
+	for _, m := range d.secretMaps() {
+		for _, value := range m.values {
+			if text, ok := strings.CutPrefix(value, sealedPrefix); ok {
+				sealed = append(sealed, text)
+			}
 		}
 	}
 	return sealed
@@ -384,8 +436,9 @@ func checkEnvRefs(p *problems, env, secretMap map[string]string) {
 	}
 }
 
-// fillEnv replaces the references in the values of env.
-func fillEnv(env, secrets map[string]string) {
+// FillSecrets replaces, in the values of env, the references to entries of a
+// secret_map.
+func FillSecrets(env, secrets map[string]string) {
 	for variable, value := range env {
 		env[variable] = envRefPattern.ReplaceAllStringFunc(value, func(match string) string {
 			return secrets[envRefPattern.FindStringSubmatch(match)[1]]

@@ -75,9 +75,10 @@ type PodQuery struct {
 	Tenant string // "" means all tenants
 	// User selects pods on which the user, or "*", holds READ or more. "" selects
 	// all.
-	User  string
-	After ID  // with Tenant: only ids greater than this
-	Limit int // 0 means no limit
+	User   string
+	After  ID  // with Tenant: only ids greater than this
+	Offset int // with Limit: passes over so many
+	Limit  int // 0 means no limit
 }
 
 // Routes is where the reconciler publishes what the edges shall serve.

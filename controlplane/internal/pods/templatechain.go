@@ -99,7 +99,7 @@ func Definitions(chain []TemplateTag) []Definition {
 func ValidateTemplate(s Settings, own Definition, chain ...Definition) (image string, err error) {
 	e := complete(merge(own, chain), s)
 	var p problems
-	v := validator{problems: &p, settings: s}
+	v := validator{problems: &p, settings: s, template: true}
 	v.values(e)
 	v.whole(e)
 	return e.Image, p.err()

@@ -10,6 +10,9 @@ import (
 const (
 	maxMetatags = 50
 	maxMetatag  = 128
+
+	// maxTagDescription is long enough for how to use what a tag gives.
+	maxTagDescription = 20_000
 )
 
 // reservedTemplateIDs stand where an id stands in a path of the API.
@@ -33,16 +36,20 @@ type TemplatePatch struct {
 
 // NewTemplateTag is the decoded body of a request that adds a tag to a template.
 type NewTemplateTag struct {
-	Tag           string
-	CommitMessage string
-	Definition    Definition
+	Tag            string
+	CommitMessage  string
+	Description    string
+	ArchiveMessage string
+	Definition     Definition
 }
 
 // NewTagFromPod is the decoded body of a request that saves a pod as a tag.
 type NewTagFromPod struct {
-	TemplateID    string
-	Tag           string
-	CommitMessage string
+	TemplateID     string
+	Tag            string
+	CommitMessage  string
+	Description    string
+	ArchiveMessage string
 }
 
 // DecodeNewTemplate decodes and validates the body of a request that adds a
@@ -100,8 +107,9 @@ func DecodeNewTemplateTag(body []byte, s Settings) (NewTemplateTag, error) {
 		p.add(o.where.in("pod_definition"), "field required")
 	}
 	n := NewTemplateTag{Tag: takeTag(o), CommitMessage: takeCommitMessage(o), Definition: d.Or(Definition{})}
+	n.Description, n.ArchiveMessage = takeTagTexts(o)
 	o.done()
-	v := validator{problems: &p, settings: s, nested: at(bodyLoc, "pod_definition")}
+	v := validator{problems: &p, settings: s, nested: at(bodyLoc, "pod_definition"), template: true}
 	v.values(complete(n.Definition, s))
 	return n, p.err()
 }
@@ -115,6 +123,7 @@ func DecodeNewTagFromPod(body []byte) (NewTagFromPod, error) {
 		return NewTagFromPod{}, p.err()
 	}
 	n := NewTagFromPod{TemplateID: takeRequired(o, "template_id"), Tag: takeTag(o), CommitMessage: takeCommitMessage(o)}
+	n.Description, n.ArchiveMessage = takeTagTexts(o)
 	o.done()
 	return n, p.err()
 }
@@ -190,6 +199,16 @@ func takeCommitMessage(o *object) string {
 	return text
 }
 
+// takeTagTexts takes what a tag tells people beside its commit message.
+func takeTagTexts(o *object) (description, archiveMessage string) {
+	var text, archive Opt[string]
+	take(o, "description", &text, readString)
+	take(o, "archive_message", &archive, readString)
+	checkText(o.problems, at("description"), "description", text.Or(""), maxTagDescription)
+	checkDescription(o.problems, at("archive_message"), "archive_message", archive.Or(""))
+	return text.Or(""), archive.Or("")
+}
+
 // readPodDefinition reads the definition of a template tag.
 func readPodDefinition(parent *object, where loc, v any) (Definition, bool) {
 	o, ok := readObject(parent, where, v)
@@ -200,6 +219,9 @@ func readPodDefinition(parent *object, where loc, v any) (Definition, bool) {
 	var d Definition
 	takeDefinition(o, &d)
 	o.done()
+	if d.TemplateOverrides.IsSet() {
+		o.problems.add(where.in("template_overrides"), "is for pods; a template sets the fields themselves")
+	}
 	checkTemplateSecrets(o.problems, d)
 	return d, true
 }

@@ -43,13 +43,15 @@ func (t Template) Level(who Principal) Level {
 
 // TemplateTag is one version of one tag of a template. It never changes.
 type TemplateTag struct {
-	TemplateID    string
-	Tag           string
-	Stamp         time.Time // which version: UTC, whole seconds, unique for template and tag
-	Definition    Definition
-	CommitMessage string
-	AddedBy       string
-	CreatedAt     time.Time
+	TemplateID     string
+	Tag            string
+	Stamp          time.Time // which version: UTC, whole seconds, unique for template and tag
+	Definition     Definition
+	CommitMessage  string
+	Description    string
+	ArchiveMessage string // told to users of a version that should no longer be used; "" if it should
+	AddedBy        string
+	CreatedAt      time.Time
 }
 
 // Ref returns the reference to exactly this version.

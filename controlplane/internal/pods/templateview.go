@@ -33,22 +33,26 @@ type TemplateTagView struct {
 	// empty object, where it sets none. Nil leaves it out.
 	PodDefinition map[string]any `json:"pod_definition,omitempty"`
 
-	CommitMessage string    `json:"commit_message"`
-	Tag           string    `json:"tag"`
-	TagTimestamp  string    `json:"tag_timestamp"` // "latest@2025-01-30-17:14:14"
-	AddedBy       string    `json:"added_by"`
-	CreationTS    Timestamp `json:"creation_ts"`
+	CommitMessage  string    `json:"commit_message"`
+	Description    string    `json:"description"`
+	ArchiveMessage string    `json:"archive_message"`
+	Tag            string    `json:"tag"`
+	TagTimestamp   string    `json:"tag_timestamp"` // "latest@2025-01-30-17:14:14"
+	AddedBy        string    `json:"added_by"`
+	CreationTS     Timestamp `json:"creation_ts"`
 }
 
 // NewTemplateTagView renders a tag; without full it has no pod_definition.
 func NewTemplateTagView(t TemplateTag, full bool) TemplateTagView {
 	v := TemplateTagView{
-		TemplateID:    t.TemplateID,
-		CommitMessage: t.CommitMessage,
-		Tag:           t.Tag,
-		TagTimestamp:  t.Tag + "@" + t.Ref().Timestamp,
-		AddedBy:       t.AddedBy,
-		CreationTS:    At(t.CreatedAt),
+		TemplateID:     t.TemplateID,
+		CommitMessage:  t.CommitMessage,
+		Description:    t.Description,
+		ArchiveMessage: t.ArchiveMessage,
+		Tag:            t.Tag,
+		TagTimestamp:   t.Tag + "@" + t.Ref().Timestamp,
+		AddedBy:        t.AddedBy,
+		CreationTS:     At(t.CreatedAt),
 	}
 	if full {
 		v.PodDefinition = definitionTree(t.Definition)
@@ -77,6 +81,9 @@ func definitionTree(d Definition) map[string]any {
 // shownTree returns the fields that a definition sets, as they may be shown.
 func shownTree(d Definition) map[string]any {
 	d.VolumeMounts = unclaimed(d.VolumeMounts)
+	if o, ok := d.TemplateOverrides.Get(); ok {
+		d.TemplateOverrides = Set(o.shown())
+	}
 	if m, ok := d.SecretMap.Get(); ok {
 		shown := map[string]string{}
 		maps.Copy(shown, ShownSecretMap(m))

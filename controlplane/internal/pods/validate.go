@@ -29,7 +29,7 @@ var (
 )
 
 // volumeTypes are the kinds of storage that a mount may name.
-var volumeTypes = []string{"tapisvolume", "tapissnapshot", "pvc"}
+var volumeTypes = []string{MountVolume, MountSnapshot, MountPVC}
 
 // reservedIDs can't name a pod: most stand where an id stands in a path of the
 // API, the last ones would make host names that look like the service's own.
@@ -63,9 +63,8 @@ func checkRequested(p *problems, r Requested) {
 }
 
 // validateEffective reports everything that is wrong with a resolved definition.
-func validateEffective(e Effective, s Settings) error {
-	var p problems
-	v := validator{problems: &p, settings: s}
+func validateEffective(p *problems, e Effective, s Settings) {
+	v := validator{problems: p, settings: s}
 	v.values(e)
 	v.whole(e)
 	if e.Image == "" && e.Template != "" {
@@ -74,7 +73,6 @@ func validateEffective(e Effective, s Settings) error {
 	if e.Image == "" && e.Template == "" {
 		p.add(at(rootLoc), "image is required if template is not provided.")
 	}
-	return p.err()
 }
 
 // validator checks definitions with all defaults filled in. Defaults are valid,
@@ -86,6 +84,10 @@ type validator struct {
 	// nested is put before the location of rules about parts of a field: "body"
 	// while a request is decoded. Rules about a whole field have none.
 	nested loc
+
+	// template says that the definition is a template's, which may leave open
+	// what the pod has to give.
+	template bool
 }
 
 // values checks each value for itself.
@@ -199,6 +201,7 @@ func (v validator) volumeMounts(mounts map[string]VolumeMount) {
 	for key, m := range mounts {
 		v.volumeKey(key)
 		where := v.nested.in("volume_mounts", key)
+		v.volumeSource(where.in("source_id"), key, m)
 		if !slices.Contains(volumeTypes, m.Type) {
 			v.problems.add(where.in("type"), "volumemount.type must be one of the following: %s.", quoteList(volumeTypes))
 		}
@@ -215,13 +218,28 @@ func (v validator) volumeMounts(mounts map[string]VolumeMount) {
 
 func (v validator) volumeKey(key string) {
 	switch where := at("volume_mounts"); {
-	case strings.HasPrefix(key, "/"):
-		v.problems.add(where, "volume_mounts key must be lowercase alphanumeric. First character must be alpha. "+
-			"Use the volume's id as key and give the path as mount_path. Got %s.", clip(key))
+	case isPath(key):
+		if !cleanMountPath(key) {
+			v.problems.add(where, "volume_mounts key that is a path must be absolute, below / and without '..' and ':'. Got %s.", clip(key))
+		}
 	case !volumeKeyPattern.MatchString(key):
 		v.problems.add(where, "volume_mounts key must be lowercase alphanumeric. First character must be alpha. Got '%s'.", clip(key))
 	case len(key) > maxVolumeKey:
 		v.problems.add(where, "volume_mounts key length must be at most %d characters. Inputted length: %d", maxVolumeKey, len(key))
+	}
+}
+
+// volumeSource checks what is mounted. A key that is a path does not tell it.
+func (v validator) volumeSource(where loc, key string, m VolumeMount) {
+	switch r := wholeRef(m.SourceID); {
+	case r.kind == refRequired && v.template:
+	case r.kind == refDefault && v.template:
+	case r.kind == refRequired:
+		v.problems.add(where, "a volume is required: %s. Name it in template_overrides.volume_mounts as source_id.", clip(r.description))
+	case m.SourceID == "" && isPath(key):
+		v.problems.add(where, "volumemount.source_id is required if the key is a path: the id of the volume or snapshot, or the name of the claim.")
+	case m.SourceID != "" && (!volumeKeyPattern.MatchString(m.SourceID) || len(m.SourceID) > maxVolumeKey):
+		v.problems.add(where, "volumemount.source_id must be lowercase alphanumeric. First character must be alpha. Got '%s'.", clip(m.SourceID))
 	}
 }
 

@@ -79,8 +79,9 @@ type View struct {
 	SecretMap            map[string]string      `json:"secret_map,omitempty"` // values masked; absent: none
 	StatusRequested      Requested              `json:"status_requested"`
 	VolumeMounts         map[string]VolumeMount `json:"volume_mounts"`
-	TimeToStopDefault    int                    `json:"time_to_stop_default"`  // seconds; -1 never
-	TimeToStopInstance   *int                   `json:"time_to_stop_instance"` // seconds; null: the default counts
+	TemplateOverrides    *TemplateOverrides     `json:"template_overrides,omitempty"` // values masked; absent: none
+	TimeToStopDefault    int                    `json:"time_to_stop_default"`         // seconds; -1 never
+	TimeToStopInstance   *int                   `json:"time_to_stop_instance"`        // seconds; null: the default counts
 	Networking           map[string]Networking  `json:"networking"`
 	Resources            Resources              `json:"resources"`
 	ComputeQueue         string                 `json:"compute_queue"`
@@ -88,6 +89,7 @@ type View struct {
 	TimeToStopTS         Timestamp              `json:"time_to_stop_ts"`
 	Status               Status                 `json:"status"`
 	StatusContainer      ContainerView          `json:"status_container"`
+	NetworkingLive       bool                   `json:"networking_live"` // its hosts lead to it
 	CreationTS           Timestamp              `json:"creation_ts"`
 	UpdateTS             Timestamp              `json:"update_ts"`
 	StartInstanceTS      Timestamp              `json:"start_instance_ts"`
@@ -108,6 +110,7 @@ func NewView(p Pod, e Effective) View {
 		SecretMap:            ShownSecretMap(e.SecretMap),
 		StatusRequested:      p.Requested,
 		VolumeMounts:         unclaimed(Set(e.VolumeMounts)).Or(nil),
+		TemplateOverrides:    shownOverrides(e.TemplateOverrides),
 		TimeToStopDefault:    e.TimeToStopDefault,
 		TimeToStopInstance:   e.TimeToStopInstance,
 		Networking:           e.Networking,
@@ -117,6 +120,7 @@ func NewView(p Pod, e Effective) View {
 		TimeToStopTS:         AtPtr(p.State.StopAt),
 		Status:               p.State.Status,
 		StatusContainer:      newContainerView(p.State),
+		NetworkingLive:       p.Requested == On && p.State.Status == StatusAvailable && p.State.Ready,
 		CreationTS:           At(p.CreatedAt),
 		UpdateTS:             At(p.UpdatedAt),
 		StartInstanceTS:      AtPtr(p.State.StartedAt),
@@ -177,6 +181,7 @@ func (e Effective) clone() Effective {
 	e.EnvironmentVariables = cloneMap(e.EnvironmentVariables)
 	e.SecretMap = maps.Clone(e.SecretMap)
 	e.VolumeMounts = cloneMap(e.VolumeMounts)
+	e.TemplateOverrides = e.TemplateOverrides.clone()
 	if e.TimeToStopInstance != nil {
 		e.TimeToStopInstance = new(*e.TimeToStopInstance)
 	}

@@ -59,12 +59,12 @@ func TestViewOfAFreshPod(t *testing.T) {
 		`"environment_variables":{},"status_requested":"ON","volume_mounts":{},"time_to_stop_default":43200,"time_to_stop_instance":null,` +
 		`"networking":{"default":{"protocol":"http","port":5000,"url":"mypod.pods.dev.localhost","ip_allow_list":[],"tapis_auth":false,` +
 		`"tapis_auth_response_headers":{},"tapis_auth_allowed_users":["*"],"tapis_auth_return_path":"/","tapis_auth_excluded_paths":[],` +
-		`"tapis_auth_excluded_path_regex":[],"cors_allow_origins":[],"cors_allow_methods":[],"cors_allow_headers":[],` +
+		`"tapis_auth_excluded_path_regex":[],"access_gate":false,"access_gate_return_path":"/","cors_allow_origins":[],"cors_allow_methods":[],"cors_allow_headers":[],` +
 		`"cors_allow_credentials":false,"cors_max_age":100,"proxy_compression":true,"proxy_compression_encodings":["zstd","br","gzip"],` +
 		`"proxy_compression_excluded_content_types":[],"proxy_compression_min_response_body_bytes":1024,"tapis_ui_uri":"",` +
 		`"tapis_ui_uri_redirect":false,"tapis_ui_uri_description":""}},` +
 		`"resources":{"cpu_request":250,"cpu_limit":2000,"mem_request":256,"mem_limit":3072,"gpus":0},"compute_queue":"default",` +
-		`"time_to_stop_ts":null,"status":"REQUESTED","status_container":{},"creation_ts":"2025-07-21T17:35:06.723000",` +
+		`"time_to_stop_ts":null,"status":"REQUESTED","status_container":{},"networking_live":false,"creation_ts":"2025-07-21T17:35:06.723000",` +
 		`"update_ts":"2025-07-21T17:35:07.723000","start_instance_ts":null}`
 	checkView(t, NewView(p, e), want)
 }
@@ -83,7 +83,7 @@ func TestViewOfARunningPod(t *testing.T) {
 		`"environment_variables":{},"status_requested":"RESTART","volume_mounts":{},"time_to_stop_default":0,"time_to_stop_instance":600,` +
 		`"networking":{},"resources":{"cpu_request":0,"cpu_limit":0,"mem_request":0,"mem_limit":0,"gpus":0},"compute_queue":"",` +
 		`"time_to_stop_ts":"2025-07-21T18:35:06.000000","status":"AVAILABLE",` +
-		`"status_container":{"phase":"Running","start_time":"2025-07-21T17:35:06.000000","message":"Pod is running.","ready":true,"restart_count":2},` +
+		`"status_container":{"phase":"Running","start_time":"2025-07-21T17:35:06.000000","message":"Pod is running.","ready":true,"restart_count":2},"networking_live":false,` +
 		`"creation_ts":"2025-07-21T17:35:06.000000","update_ts":"2025-07-21T17:35:06.000000","start_instance_ts":"2025-07-21T17:36:06.000000"}`
 	checkView(t, NewView(p, e), want)
 }

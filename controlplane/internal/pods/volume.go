@@ -98,26 +98,6 @@ type VolumeUsage struct {
 // OverLimit reports whether the volume held more than its limit of now.
 func (u VolumeUsage) OverLimit() bool { return u.Size > int64(u.SizeLimit)*bytesPerMB }
 
-// Storages that a mount can name by its type.
-const (
-	MountVolume   = "tapisvolume"
-	MountSnapshot = "tapissnapshot"
-	MountPVC      = "pvc"
-)
-
-// Volume returns the volume or snapshot that a mount with this key names, false
-// if it names neither.
-func (m VolumeMount) Volume(tenant, key string) (VolumeKey, bool) {
-	switch m.Type {
-	case MountVolume:
-		return VolumeKey{Kind: KindVolume, Tenant: tenant, ID: key}, true
-	case MountSnapshot:
-		return VolumeKey{Kind: KindSnapshot, Tenant: tenant, ID: key}, true
-	default:
-		return VolumeKey{}, false
-	}
-}
-
 // needed is the level that a mount takes: who mounts a volume can write to it.
 func (k VolumeKey) needed() Level {
 	if k.Kind == KindSnapshot {

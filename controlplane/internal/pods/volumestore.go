@@ -76,12 +76,17 @@ type VolumeQuery struct {
 	Limit int // 0 means no limit
 }
 
-// BindingStore remembers what of the things outside of it a pod used at its
-// latest start. All methods are safe for concurrent use.
+// BindingStore remembers with what a pod was started last, things outside of it
+// among that. All methods are safe for concurrent use.
 type BindingStore interface {
-	// SetBindings replaces what a pod is bound to. NotFound if the pod is gone or
-	// has another UID, or a volume or snapshot is not there; the message names it.
-	SetBindings(ctx context.Context, k Key, uid string, bs []Binding) error
+	// SetBindings replaces what a pod is bound to and the [Fingerprints] it is
+	// started with, in one transaction. NotFound if the pod is gone or has another
+	// UID, or a volume or snapshot is not there; the message names it.
+	SetBindings(ctx context.Context, k Key, uid string, bs []Binding, fields map[string]string) error
+
+	// Started returns the fingerprints that SetBindings wrote last; nil if there
+	// are none.
+	Started(ctx context.Context, k Key) (fields map[string]string, err error)
 
 	// BoundPods returns the pods of a tenant that are bound to something, ordered
 	// by id; with running only those that are not STOPPED.

@@ -137,6 +137,9 @@ func access(r *routes.Route, p pods.Pod, n pods.Networking) {
 	if n.TapisAuth {
 		r.Gate = gateOf(p.Permissions, n)
 	}
+	if n.AccessGate {
+		r.AccessGate = &routes.AccessGate{ReturnPath: n.AccessGateReturnPath}
+	}
 	if len(n.CORSAllowOrigins) > 0 {
 		r.CORS = &routes.CORS{
 			AllowOrigins: slices.Clone(n.CORSAllowOrigins), AllowMethods: slices.Clone(n.CORSAllowMethods),
@@ -155,76 +158,11 @@ func access(r *routes.Route, p pods.Pod, n pods.Networking) {
 // gateOf puts a login in front of an entry.
 func gateOf(perms pods.Permissions, n pods.Networking) *routes.Gate {
 	return &routes.Gate{
-		AllowedUsers:      allowedUsers(perms, n.TapisAuthAllowedUsers),
-		Tenants:           guestTenants(perms),
+		AllowedUsers:      n.AllowedUsers(perms),
+		Tenants:           perms.GuestTenants(),
 		ResponseHeaders:   maps.Clone(n.TapisAuthResponseHeaders),
 		ExcludedPaths:     slices.Clone(n.TapisAuthExcludedPaths),
 		ExcludedPathRegex: slices.Clone(n.TapisAuthExcludedPathRegex),
 		ReturnPath:        n.TapisAuthReturnPath,
 	}
-}
-
-// everyone is the user name that stands for all who are logged in.
-const everyone = "*"
-
-// tenantWide is another name under which a permission counts for everyone.
-const tenantWide = "TENANT"
-
-// guestPrefix starts a permission entry that is for a whole other tenant.
-const guestPrefix = "tenant."
-
-// groups are the words of an allow list that stand for permission levels.
-var groups = map[string]pods.Level{
-	"AUTHORIZED_READS":  pods.LevelRead,
-	"AUTHORIZED_USERS":  pods.LevelUser,
-	"AUTHORIZED_ADMINS": pods.LevelAdmin,
-}
-
-// allowedUsers expands the groups of an allow list. The users are lower-cased
-// and ordered; an empty list admits everyone, one whose groups are empty nobody.
-func allowedUsers(perms pods.Permissions, list []string) []string {
-	if len(list) == 0 {
-		return []string{everyone}
-	}
-	users := map[string]struct{}{}
-	for _, name := range list {
-		level, group := groups[name]
-		if !group {
-			users[strings.ToLower(name)] = struct{}{}
-			continue
-		}
-		for _, user := range holders(perms, level) {
-			users[user] = struct{}{}
-		}
-	}
-	out := slices.AppendSeq(make([]string, 0, len(users)), maps.Keys(users))
-	slices.Sort(out)
-	return out
-}
-
-// holders returns those who have a level or a higher one.
-func holders(perms pods.Permissions, level pods.Level) []string {
-	var users []string
-	for user, has := range perms {
-		switch {
-		case !has.Includes(level) || strings.HasPrefix(user, guestPrefix):
-		case user == tenantWide:
-			users = append(users, everyone)
-		default:
-			users = append(users, strings.ToLower(user))
-		}
-	}
-	return users
-}
-
-// guestTenants returns the other tenants whose users may pass.
-func guestTenants(perms pods.Permissions) []string {
-	var tenants []string
-	for user, level := range perms {
-		if tenant, ok := strings.CutPrefix(user, guestPrefix); ok && level.Includes(pods.LevelRead) {
-			tenants = append(tenants, tenant)
-		}
-	}
-	slices.Sort(tenants)
-	return tenants
 }
