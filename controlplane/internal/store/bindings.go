@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -12,11 +14,15 @@ import (
 
 var _ pods.BindingStore = (*Store)(nil)
 
-// SetBindings replaces what a pod is bound to. It holds the rows of its volumes,
+// SetBindings replaces what a pod is bound to and was started with. It holds the rows of its volumes,
 // so that none of them is deleted meanwhile.
-func (s *Store) SetBindings(ctx context.Context, k pods.Key, uid string, bs []pods.Binding) error {
+func (s *Store) SetBindings(ctx context.Context, k pods.Key, uid string, bs []pods.Binding, fields map[string]string) error {
+	started, err := json.Marshal(fields)
+	if err != nil {
+		return fmt.Errorf("encoding fingerprints: %w", err)
+	}
 	bs = slices.Compact(slices.SortedFunc(slices.Values(bs), compareBindings))
-	err := s.writePod(ctx, k, uid, func(tx *sql.Tx, _ heldPod) error {
+	err = s.writePod(ctx, k, uid, func(tx *sql.Tx, _ heldPod) error {
 		if _, err := tx.ExecContext(ctx, "delete from pod_bindings where tenant = $1 and pod_id = $2", k.Tenant, k.ID); err != nil {
 			return fmt.Errorf("deleting bindings: %w", err)
 		}
@@ -25,9 +31,37 @@ func (s *Store) SetBindings(ctx context.Context, k pods.Key, uid string, bs []po
 				return err
 			}
 		}
+		_, err := tx.ExecContext(ctx, `
+			insert into pod_starts (tenant, pod_id, fields) values ($1, $2, $3)
+			on conflict (tenant, pod_id) do update set fields = excluded.fields`, k.Tenant, k.ID, string(started))
+		if err != nil {
+			return fmt.Errorf("writing fingerprints: %w", err)
+		}
 		return nil
 	})
 	return doing("binding", k, err)
+}
+
+// Started returns the fingerprints of what a pod was started with.
+func (s *Store) Started(ctx context.Context, k pods.Key) (map[string]string, error) {
+	if !storable(k.Tenant, string(k.ID)) {
+		return nil, nil
+	}
+	var text string
+	err := s.read(ctx, func() error {
+		return s.reader.QueryRowContext(ctx, "select fields from pod_starts where tenant = $1 and pod_id = $2", k.Tenant, k.ID).Scan(&text)
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, doing("reading what was started of", k, err)
+	}
+	var fields map[string]string
+	if err := json.Unmarshal([]byte(text), &fields); err != nil {
+		return nil, fmt.Errorf("decoding fingerprints of %s: %w", k, err)
+	}
+	return fields, nil
 }
 
 func compareBindings(a, b pods.Binding) int {

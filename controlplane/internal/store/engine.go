@@ -20,6 +20,11 @@ type engine struct {
 	// object, "{}" for no rows.
 	permissions string
 
+	// byKey follows the name of a table with %s in it, and makes the engine find rows
+	// by the primary key. SQLite, which has no statistics, would rather read all
+	// entries of a tenant from an index that holds the selected columns as well.
+	byKey string
+
 	// forUpdate ends a select that locks the rows it returns until the end of the
 	// transaction.
 	forUpdate string
@@ -33,6 +38,14 @@ type engine struct {
 
 	// migrationLock makes goose run one migration at a time, whoever starts it.
 	migrationLock func() (goose.ProviderOption, error)
+}
+
+// keyed returns the name of a table whose rows shall be found by its primary key.
+func (e *engine) keyed(table, alias string) string {
+	if e.byKey == "" {
+		return table + " " + alias
+	}
+	return table + " " + alias + " " + fmt.Sprintf(e.byKey, table)
 }
 
 // How long a transaction that meets other writers is tried again, and the

@@ -32,6 +32,7 @@ var engineTests = map[string]func(t *testing.T, address string){
 	"a store with another key is not ready, which names the key":    testWrongKey,
 	"rekeying lets the old key go":                                  testRekey,
 	"rekeying seals secrets again, wherever they are":               testRekeyOfSecrets,
+	"rekeying that ends halfway loses nothing":                      testRekeyEndsHalfway,
 	"no secret is readable in the database":                         testSecretsAreSealed,
 	"lists of volumes and secrets are answered from indexes":        testOutsidePlans,
 	"many writers in several processes never see a locked database": testManyWriters,

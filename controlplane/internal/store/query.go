@@ -16,7 +16,7 @@ func (e *engine) selectPods() string {
 			p.created_at, p.updated_at,
 			s.status, s.container, s.ready, s.instance, s.started_at, s.stop_at, s.since,
 			s.attempts, s.next_attempt, s.version,
-			(select ` + e.permissions + ` from pod_permissions x where x.tenant = p.tenant and x.pod_id = p.id)
+			(select ` + e.permissions + ` from ` + e.keyed("pod_permissions", "x") + ` where x.tenant = p.tenant and x.pod_id = p.id)
 		from pods p join pod_state s on s.tenant = p.tenant and s.pod_id = p.id`
 }
 
@@ -74,9 +74,9 @@ func (a *arguments) add(v any) string {
 // keys selects the keys of q's page.
 func (a *arguments) keys(q pods.PodQuery) string {
 	if q.User == "" {
-		return "select tenant, id from pods" + a.where(q, "id") + a.page(q)
+		return "select tenant, id from pods" + a.where(q, "id") + a.page(q.Limit, q.Offset)
 	}
-	return "select tenant, id from (" + a.visible(q) + ") v" + a.page(q)
+	return "select tenant, id from (" + a.visible(q) + ") v" + a.page(q.Limit, q.Offset)
 }
 
 // visible selects the keys of the pods on which q.User holds READ or more, by
@@ -89,7 +89,7 @@ func (a *arguments) visible(q pods.PodQuery) string {
 			select tenant, id from (
 				select tenant, pod_id as id from pod_permissions`+
 			a.where(q, "pod_id", "username = "+a.add(name), "level in ('READ', 'USER', 'ADMIN', 'APPROVEDADMIN')")+
-			a.page(q)+`
+			a.page(upTo(q), 0)+`
 			) r`)
 	}
 	return strings.Join(ranges, "\n\t\t\tunion")
@@ -120,10 +120,24 @@ func (a *arguments) where(q pods.PodQuery, id string, more ...string) string {
 	return " where " + strings.Join(all, " and ")
 }
 
-// page returns the order by which pages are made, and the end of q's page.
-func (a *arguments) page(q pods.PodQuery) string {
+// upTo is how many keys q's page takes from the first on; 0 for all.
+func upTo(q pods.PodQuery) int {
 	if q.Limit <= 0 {
-		return " order by tenant, id"
+		return 0
 	}
-	return " order by tenant, id limit " + a.add(q.Limit)
+	return q.Limit + q.Offset
+}
+
+// page returns the order by which pages are made, and the bounds of one. A limit
+// of 0 or less means that there are none.
+func (a *arguments) page(limit, offset int) string {
+	const order = " order by tenant, id"
+	switch {
+	case limit <= 0:
+		return order
+	case offset <= 0:
+		return order + " limit " + a.add(limit)
+	default:
+		return order + " limit " + a.add(limit) + " offset " + a.add(offset)
+	}
 }

@@ -115,6 +115,7 @@ func sqliteEngine(path string) *engine {
 	e := &engine{
 		dialect:     goose.DialectSQLite3,
 		permissions: "json_group_object(username, level)",
+		byKey:       "indexed by sqlite_autoindex_%s_1",
 		forUpdate:   "", // BEGIN IMMEDIATE locked the whole file
 		tableExists: "select exists (select 1 from sqlite_master where type = 'table' and name = $1)",
 		retryable:   sqliteBusy,

@@ -14,14 +14,14 @@ import (
 )
 
 const selectTags = `
-	select template_id, tag, stamp, definition, commit_message, added_by, created_at from template_tags`
+	select template_id, tag, stamp, definition, commit_message, description, archive_message, added_by, created_at from template_tags`
 
 // scanTag reads a row of selectTags.
 func scanTag(row scanner) (pods.TemplateTag, error) {
 	var t pods.TemplateTag
 	var definition string
 	var stamp, created int64
-	err := row.Scan(&t.TemplateID, &t.Tag, &stamp, &definition, &t.CommitMessage, &t.AddedBy, &created)
+	err := row.Scan(&t.TemplateID, &t.Tag, &stamp, &definition, &t.CommitMessage, &t.Description, &t.ArchiveMessage, &t.AddedBy, &created)
 	if err != nil {
 		return pods.TemplateTag{}, err
 	}
@@ -44,7 +44,7 @@ func pinned(d pods.Definition) string {
 
 // AddTemplateTag writes a new version of a tag.
 func (s *Store) AddTemplateTag(ctx context.Context, uid string, t pods.TemplateTag) (pods.TemplateTag, error) {
-	if !storable(t.Tag, t.CommitMessage, t.AddedBy) {
+	if !storable(t.Tag, t.CommitMessage, t.Description, t.ArchiveMessage, t.AddedBy) {
 		return pods.TemplateTag{}, pods.Errorf(pods.Invalid, "tag texts must be valid UTF-8 without NUL characters.")
 	}
 	definition, err := json.Marshal(t.Definition)
@@ -59,10 +59,11 @@ func (s *Store) AddTemplateTag(ctx context.Context, uid string, t pods.TemplateT
 		}
 		t.Stamp = time.Unix(stamp, 0).UTC()
 		_, err = tx.ExecContext(ctx, `
-			insert into template_tags (template_id, tag, stamp, definition, base, commit_message, added_by, created_at)
-			values ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			t.TemplateID, t.Tag, stamp, string(definition), pinned(t.Definition), t.CommitMessage, t.AddedBy,
-			t.CreatedAt.UnixMicro())
+			insert into template_tags (template_id, tag, stamp, definition, base, commit_message, description,
+				archive_message, added_by, created_at)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+			t.TemplateID, t.Tag, stamp, string(definition), pinned(t.Definition), t.CommitMessage, t.Description,
+			t.ArchiveMessage, t.AddedBy, t.CreatedAt.UnixMicro())
 		if err != nil {
 			return fmt.Errorf("inserting tag: %w", err)
 		}

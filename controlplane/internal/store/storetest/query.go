@@ -51,6 +51,10 @@ var queryCases = []struct {
 	{"a pattern is only a name", pods.PodQuery{Tenant: "b", User: "b%"}, nil},
 	{"a name that is no text sees nothing", pods.PodQuery{Tenant: "a", User: "\x00"}, nil},
 	{"pages of a user's pods do not lose any", pods.PodQuery{Tenant: "a", User: "bob", Limit: 2}, []string{"a/p2", "a/p4"}},
+	{"an offset passes over pods of the whole list", pods.PodQuery{Limit: 3, Offset: 6}, []string{"a/p7", "a/p8", "b/p1"}},
+	{"an offset passes over those that a user sees", pods.PodQuery{Tenant: "a", User: "bob", Limit: 2, Offset: 3}, []string{"a/p7", "a/p8"}},
+	{"an offset counts from where the page starts", pods.PodQuery{Tenant: "a", User: "bob", After: "p2", Limit: 1, Offset: 1}, []string{"a/p5"}},
+	{"an offset behind the last is empty", pods.PodQuery{Tenant: "a", User: "bob", Limit: 2, Offset: 99}, nil},
 	{"the next page follows", pods.PodQuery{Tenant: "a", User: "bob", After: "p4", Limit: 2}, []string{"a/p5", "a/p7"}},
 	{
 		"a user without a tenant sees pods of all tenants",

@@ -94,7 +94,7 @@ func (s *templateSuite) read(id string) pods.Template {
 func (s *templateSuite) tag(id, name string, after time.Duration, base string) pods.TemplateTag {
 	s.Helper()
 	tag := pods.TemplateTag{
-		TemplateID: id, Tag: name, CommitMessage: "because", AddedBy: "bob", CreatedAt: t0.Add(after),
+		TemplateID: id, Tag: name, CommitMessage: "because", Description: "how", ArchiveMessage: "old", AddedBy: "bob", CreatedAt: t0.Add(after),
 		Definition: pods.Definition{Image: pods.Set("podway/hello"), Command: pods.Null[[]string]()},
 	}
 	if base != "" {
@@ -338,7 +338,8 @@ var addTagTests = []templateTest{
 		s.create("neo4j")
 		got := s.tag("neo4j", "5.26", 0, "base:latest@2025-01-30-17:14:14")
 		want := pods.TemplateTag{
-			TemplateID: "neo4j", Tag: "5.26", Stamp: t0.Truncate(time.Second), CommitMessage: "because", AddedBy: "bob", CreatedAt: t0,
+			TemplateID: "neo4j", Tag: "5.26", Stamp: t0.Truncate(time.Second), CommitMessage: "because",
+			Description: "how", ArchiveMessage: "old", AddedBy: "bob", CreatedAt: t0,
 			Definition: pods.Definition{
 				Image: pods.Set("podway/hello"), Command: pods.Null[[]string](), Template: pods.Set("base:latest@2025-01-30-17:14:14"),
 			},

@@ -134,7 +134,7 @@ func (s *volumeSuite) bind(id pods.ID, ks ...pods.VolumeKey) error {
 	for _, k := range ks {
 		bs = append(bs, pods.Binding{Kind: k.Kind, ID: k.ID})
 	}
-	return s.SetBindings(s.Context(), key(id), "uid-of-"+string(id), bs)
+	return s.SetBindings(s.Context(), key(id), "uid-of-"+string(id), bs, nil)
 }
 
 func volumeIDs(vs []pods.Volume) []string {
@@ -528,7 +528,7 @@ var bindingTests = []volumeTest{
 			}
 			wantEqual(s, "pods", got, want)
 		}
-		s.wantCode(s.SetBindings(s.Context(), k, uid, []pods.Binding{volume, secret, volume}), "")
+		s.wantCode(s.SetBindings(s.Context(), k, uid, []pods.Binding{volume, secret, volume}, map[string]string{"image": uid}), "")
 		s.wantCode(s.bind("app", volumeKey("aaa")), "")
 		want(volume, false, "app", "web")
 		want(volume, true, "web")
@@ -550,10 +550,33 @@ var bindingTests = []volumeTest{
 		s.wantCode(err, "")
 		wantEqual(s, "pods", got, []pods.ID{"web"})
 	}},
+	{"what a pod was started with stays until its next start, and goes with it", func(s *volumeSuite) {
+		k, uid := s.pod("web", pods.StatusAvailable)
+		want := func(want map[string]string) {
+			s.Helper()
+			got, err := s.Started(s.Context(), k)
+			s.wantCode(err, "")
+			wantEqual(s, "fingerprints", got, want)
+		}
+		want(nil)
+		for _, fields := range []map[string]string{{"image": "a", "command": "ü'"}, {"image": "b"}, {}} {
+			s.wantCode(s.SetBindings(s.Context(), k, uid, nil, fields), "")
+			want(fields)
+		}
+		// A start that fails leaves what runs.
+		missing := []pods.Binding{{Kind: pods.KindVolume, ID: "missing"}}
+		s.wantCode(s.SetBindings(s.Context(), k, uid, missing, map[string]string{"image": "c"}), pods.NotFound)
+		want(map[string]string{})
+		s.wantCode(s.DeletePod(s.Context(), k), "")
+		want(nil)
+		got, err := s.Started(s.Context(), key("\x00"))
+		s.wantCode(err, "")
+		wantEqual(s, "fingerprints of no name", got, map[string]string(nil))
+	}},
 	{"a pod that is gone or another one is NotFound", func(s *volumeSuite) {
 		s.wantCode(s.bind("web"), pods.NotFound)
 		k, _ := s.pod("web", pods.StatusAvailable)
-		s.wantCode(s.SetBindings(s.Context(), k, "another uid", nil), pods.NotFound)
+		s.wantCode(s.SetBindings(s.Context(), k, "another uid", nil, nil), pods.NotFound)
 	}},
 }
 
