@@ -31,6 +31,15 @@ func (r *request) listQuery() (listQuery, error) {
 	return listQuery{limit: limit, offset: offset, search: strings.ToLower(r.URL.Query().Get("search"))}, nil
 }
 
+// storePage is the page that the store can make, limit 0 for all, and what is left
+// to do for [pageOf].
+func (q listQuery) storePage() (limit, offset int, left listQuery) {
+	if q.limit == 0 || q.search != "" {
+		return 0, 0, q
+	}
+	return q.limit, q.offset, listQuery{limit: q.limit}
+}
+
 // storeLimit is how many entries of the store a page needs; 0 for all.
 func (q listQuery) storeLimit() int {
 	if q.limit == 0 || q.search != "" {

@@ -62,11 +62,13 @@ var standIns = map[reflect.Type]reflect.Type{
 	reflect.TypeFor[pods.ContainerView]():   reflect.TypeFor[containerView](),
 	reflect.TypeFor[pods.TemplateTagView](): reflect.TypeFor[templateTagView](),
 	reflect.TypeFor[pods.VolumeMount]():     reflect.TypeFor[volumeMount](),
+	reflect.TypeFor[pods.MountOverride]():   reflect.TypeFor[mountOverride](),
 }
 
 // inputStandIns are the same for what clients send.
 var inputStandIns = map[reflect.Type]reflect.Type{
 	reflect.TypeFor[pods.NetDef](): reflect.TypeFor[newNetworking](),
+	reflect.TypeFor[volumeMount](): reflect.TypeFor[*newVolumeMount](),
 }
 
 // choices are types that are described by several others, of which each value has
@@ -82,6 +84,7 @@ var inputNames = map[reflect.Type]string{
 	reflect.TypeFor[setPermission]():         "SetPermission",
 	reflect.TypeFor[execCommands]():          "ExecutePodCommands",
 	reflect.TypeFor[newNetworking]():         "NewNetworking",
+	reflect.TypeFor[newVolumeMount]():        "NewVolumeMount",
 	reflect.TypeFor[pods.ResourcesDef]():     "NewResources",
 	reflect.TypeFor[pods.HealthchecksDef]():  "NewHealthchecks",
 	reflect.TypeFor[newTemplate]():           "NewTemplate",
@@ -108,6 +111,8 @@ var inputNames = map[reflect.Type]string{
 var modelNames = map[reflect.Type]string{
 	reflect.TypeFor[pods.View]():              "PodResponseModel",
 	reflect.TypeFor[volumeMount]():            "VolumeMount",
+	reflect.TypeFor[pods.TemplateOverrides](): "TemplateOverrides",
+	reflect.TypeFor[mountOverride]():          "MountOverride",
 	reflect.TypeFor[pods.VolumeView]():        "VolumeResponseModel",
 	reflect.TypeFor[pods.SnapshotView]():      "SnapshotResponseModel",
 	reflect.TypeFor[pods.FileView]():          "FileModel",

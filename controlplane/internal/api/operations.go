@@ -161,8 +161,9 @@ func podOperations() []operation {
 			kind: kindPod, level: pods.LevelRead, handle: (*server).getDerivedPod,
 			about: about{
 				tag: tagPods, summary: "Show a pod as it is started",
-				details: "Templates are applied and placeholders in the environment filled in. Passwords are masked below the level USER.",
-				returns: envelopeOf("PodResponse", pods.View{}),
+				details: "Templates are applied and placeholders in the environment filled in. Passwords are masked below the level USER. " +
+					"The metadata tells what the templates ask for, and which changes wait for a restart.",
+				query: derivedParams, returns: envelopeOf("PodResponse", pods.View{}),
 			},
 		},
 		{
@@ -188,7 +189,8 @@ func podOperations() []operation {
 			about: about{
 				tag: tagPods, summary: "Show what the cluster noted about a pod",
 				details: "Pulls, scheduling, probes: oldest first. The cluster forgets after a while.",
-				returns: envelopeOf("PodEventsResponse", []podEvent{}),
+				query:   []param{intParam("limit", 1, maxEvents, "Only the newest so many.")},
+				returns: envelopeOf("PodEventsResponse", podEvents{}),
 			},
 		},
 		{

@@ -16,7 +16,13 @@ func (s *server) getPodProvenance(r *request) (answer, error) {
 	}
 	definitions := pods.Definitions(chain)
 	e, err := pods.Resolve(r.pod.ID, r.who.Tenant.Domain(), s.Settings, r.pod.Definition, definitions...)
-	a := answer{message: "Pod provenance retrieved successfully.", result: pods.NewProvenance(r.pod, e, definitions...)}
+	v := pods.NewProvenance(r.pod, e, definitions...)
+	pending, pendingErr := s.pendingRestart(r, e)
+	if pendingErr != nil {
+		return answer{}, pendingErr
+	}
+	v.PendingRestart = pending
+	a := answer{message: "Pod provenance retrieved successfully.", result: v}
 	if err != nil {
 		a.warn(warning(r.pod, err))
 	}

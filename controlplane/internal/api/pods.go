@@ -19,7 +19,8 @@ func (s *server) listPods(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	query := pods.PodQuery{Tenant: r.who.Tenant.ID, User: r.who.User, Limit: q.storeLimit()}
+	query := pods.PodQuery{Tenant: r.who.Tenant.ID, User: r.who.User}
+	query.Limit, query.Offset, q = q.storePage()
 	if r.adminMode {
 		query.User = ""
 	}
@@ -260,21 +261,6 @@ func (s *server) deletePod(r *request) (answer, error) {
 	}
 	s.Wake(r.pod.Key)
 	return answer{message: "Pod successfully deleted.", result: ""}, nil
-}
-
-// getDerivedPod answers with the pod as it is started: templates applied and
-// placeholders in its environment filled in.
-func (s *server) getDerivedPod(r *request) (answer, error) {
-	e, err := s.effective(r.Context(), s.Store, r.who.Tenant, r.pod)
-	if err != nil {
-		return answer{}, invalid(err)
-	}
-	creds, err := s.shownCredentials(r)
-	if err != nil {
-		return answer{}, err
-	}
-	e.EnvironmentVariables = pods.BuildWorkload(r.pod, e, creds).Env
-	return answer{message: "Final derived pod retrieved successfully.", result: s.view(r.pod, e)}, nil
 }
 
 // mask stands where a caller may know that there is a password, but not which.

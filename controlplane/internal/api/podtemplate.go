@@ -28,6 +28,9 @@ func (s *server) pin(ctx context.Context, who pods.Principal, d *pods.Definition
 	if t.ArchiveMessage != "" {
 		notes = append(notes, fmt.Sprintf("Template %s: %s", t.ID, t.ArchiveMessage))
 	}
+	if tag.ArchiveMessage != "" {
+		notes = append(notes, fmt.Sprintf("Template %s: %s", tag.Ref(), tag.ArchiveMessage))
+	}
 	return notes, nil
 }
 

@@ -171,7 +171,7 @@ func TestASecretTellsWhichPodsUseIt(t *testing.T) {
 	f := newFixture(t)
 	f.putSecret("pw")
 	p := f.put("web")
-	if err := f.store.SetBindings(t.Context(), p.Key, p.UID, []pods.Binding{{Kind: pods.KindSecret, Owner: "owner", ID: "pw"}}); err != nil {
+	if err := f.store.SetBindings(t.Context(), p.Key, p.UID, []pods.Binding{{Kind: pods.KindSecret, Owner: "owner", ID: "pw"}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, method := range []string{"GET", "DELETE"} {

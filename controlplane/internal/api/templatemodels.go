@@ -21,17 +21,26 @@ type updateTemplate struct {
 }
 
 type newTemplateTag struct {
-	PodDefinition templateDefinition `json:"pod_definition"`
-	CommitMessage string             `json:"commit_message"`
-	Tag           string             `json:"tag,omitzero"`
+	PodDefinition  templateDefinition `json:"pod_definition"`
+	CommitMessage  string             `json:"commit_message"`
+	Description    string             `json:"description,omitzero"`
+	ArchiveMessage string             `json:"archive_message,omitzero"`
+	Tag            string             `json:"tag,omitzero"`
 }
 
-type templateDefinition struct{ pods.Definition }
+// templateDefinition is a definition without what is a pod's only.
+type templateDefinition struct {
+	pods.Definition
+
+	TemplateOverrides struct{} `json:"-"`
+}
 
 type newTemplateTagFromPod struct {
-	TemplateID    string `json:"template_id"`
-	CommitMessage string `json:"commit_message"`
-	Tag           string `json:"tag,omitzero"`
+	TemplateID     string `json:"template_id"`
+	CommitMessage  string `json:"commit_message"`
+	Description    string `json:"description,omitzero"`
+	ArchiveMessage string `json:"archive_message,omitzero"`
+	Tag            string `json:"tag,omitzero"`
 }
 
 type newImage struct {
@@ -51,16 +60,18 @@ type uploadToJupyter struct {
 
 // templateTagView is pods.TemplateTagView with the fields of its definition.
 type templateTagView struct {
-	TemplateID    string                  `json:"template_id"`
-	PodDefinition *templateDefinitionView `json:"pod_definition,omitempty"`
-	CommitMessage string                  `json:"commit_message"`
-	Tag           string                  `json:"tag"`
-	TagTimestamp  string                  `json:"tag_timestamp"`
-	AddedBy       string                  `json:"added_by"`
-	CreationTS    pods.Timestamp          `json:"creation_ts"`
+	TemplateID     string                  `json:"template_id"`
+	PodDefinition  *templateDefinitionView `json:"pod_definition,omitempty"`
+	CommitMessage  string                  `json:"commit_message"`
+	Description    string                  `json:"description"`
+	ArchiveMessage string                  `json:"archive_message"`
+	Tag            string                  `json:"tag"`
+	TagTimestamp   string                  `json:"tag_timestamp"`
+	AddedBy        string                  `json:"added_by"`
+	CreationTS     pods.Timestamp          `json:"creation_ts"`
 }
 
-type templateDefinitionView struct{ pods.Definition }
+type templateDefinitionView struct{ templateDefinition }
 
 // layerParams are the parameters of operations that show pods with what their
 // templates give.

@@ -15,7 +15,7 @@ const (
 	wireTemplate = `{"template_id":"neo4j","description":"graphs","metatags":["db"],"archive_message":"",` +
 		`"creation_ts":"2025-07-21T12:00:00.723000","update_ts":"2025-07-21T12:00:00.723000"}`
 	wireTagHead = `{"template_id":"neo4j",`
-	wireTagTail = `"commit_message":"because","tag":"5","tag_timestamp":"5@2025-07-21-12:00:00","added_by":"owner","creation_ts":"2025-07-21T12:00:00.723000"}`
+	wireTagTail = `"commit_message":"because","description":"","archive_message":"","tag":"5","tag_timestamp":"5@2025-07-21-12:00:00","added_by":"owner","creation_ts":"2025-07-21T12:00:00.723000"}`
 	wireTag     = wireTagHead + `"pod_definition":{"arguments":null,"command":null,"compute_queue":"default","description":null,` +
 		`"environment_variables":{},"image":"podway/hello","networking":{"default":{"port":7687,"protocol":"tcp"}},` +
 		`"resources":{"cpu_limit":null,"cpu_request":null,"gpus":1,"mem_limit":null,"mem_request":null},"template":null,` +

@@ -100,7 +100,8 @@ func (s *server) addTemplateTag(r *request) (answer, error) {
 		return answer{}, invalid(err)
 	}
 	return s.addTag(r, r.template, pods.TemplateTag{
-		Tag: body.Tag, CommitMessage: body.CommitMessage, Definition: body.Definition,
+		Tag: body.Tag, CommitMessage: body.CommitMessage, Description: body.Description, ArchiveMessage: body.ArchiveMessage,
+		Definition: body.Definition,
 	})
 }
 
@@ -117,7 +118,8 @@ func (s *server) savePodAsTemplateTag(r *request) (answer, error) {
 		return answer{}, err
 	}
 	return s.addTag(r, t, pods.TemplateTag{
-		Tag: body.Tag, CommitMessage: body.CommitMessage, Definition: pods.TemplateSecrets(r.pod.Definition),
+		Tag: body.Tag, CommitMessage: body.CommitMessage, Description: body.Description, ArchiveMessage: body.ArchiveMessage,
+		Definition: pods.TemplateSecrets(r.pod.Definition),
 	})
 }
 

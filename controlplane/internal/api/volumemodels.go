@@ -64,5 +64,18 @@ type podUploadForm struct {
 type volumeMount struct {
 	Type      string `json:"type"`
 	MountPath string `json:"mount_path"`
+	SourceID  string `json:"source_id,omitempty"`
 	SubPath   string `json:"sub_path"`
+	ReadOnly  bool   `json:"read_only,omitempty"`
+}
+
+// newVolumeMount is a mount as it is sent: null removes one.
+type newVolumeMount struct{ volumeMount }
+
+// mountOverride is pods.MountOverride without what is not shown.
+type mountOverride struct {
+	Type     pods.Opt[string] `json:"type,omitzero"`
+	SourceID pods.Opt[string] `json:"source_id,omitzero"`
+	SubPath  pods.Opt[string] `json:"sub_path,omitzero"`
+	ReadOnly pods.Opt[bool]   `json:"read_only,omitzero"`
 }

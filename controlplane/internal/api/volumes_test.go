@@ -421,7 +421,7 @@ func TestAVolumeThatARunningPodMountsStays(t *testing.T) {
 	v := f.putVolume("data")
 	p := f.put("web", func(p *pods.Pod) { p.State.Status = pods.StatusAvailable })
 	bind := []pods.Binding{{Kind: pods.KindVolume, ID: "data"}}
-	if err := f.store.SetBindings(t.Context(), p.Key, p.UID, bind); err != nil {
+	if err := f.store.SetBindings(t.Context(), p.Key, p.UID, bind, nil); err != nil {
 		t.Fatal(err)
 	}
 	r := f.want(http.StatusConflict, "DELETE", "/v3/pods/volumes/data", "owner", "")

@@ -248,7 +248,8 @@ func (l *loader) tag(ctx context.Context, t pods.Template, n pods.NewTemplateTag
 		return nil
 	}
 	stored, err := l.store.AddTemplateTag(ctx, t.UID, pods.TemplateTag{
-		TemplateID: t.ID, Tag: n.Tag, Definition: n.Definition, CommitMessage: n.CommitMessage, AddedBy: Author, CreatedAt: l.now,
+		TemplateID: t.ID, Tag: n.Tag, Definition: n.Definition, CommitMessage: n.CommitMessage,
+		Description: n.Description, ArchiveMessage: n.ArchiveMessage, AddedBy: Author, CreatedAt: l.now,
 	})
 	if err != nil {
 		return err
