@@ -4,6 +4,7 @@
 //	podway serve      the control plane, configured by environment variables
 //	podway dev        the same with everything it needs built in
 //	podway migrate    bring the store's schema up to date; --seed adds what is built in
+//	podway rekey      encrypt what the store holds with the current key
 //	podway openapi    print the specification of the API
 package main
 
@@ -57,7 +58,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), devCommand(), migrateCommand(), openapiCommand())
+	root.AddCommand(serveCommand(), devCommand(), migrateCommand(), rekeyCommand(), openapiCommand())
 	return root
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ import (
 func (s *Store) Rekey(ctx context.Context) (int, error) {
 	total := 0
 	for _, rekey := range []func(context.Context) (int, error){
-		s.rekeyCredentials, s.rekeySecrets, s.rekeyPodSecrets, s.rekeyDefinitions,
+		s.rekeyCredentials, s.rekeySecrets, s.rekeyPodSecrets, s.rekeyDefinitions, s.rekeyOAuthClients,
 	} {
 		n, err := rekey(ctx)
 		total += n
@@ -198,8 +199,35 @@ func (s *Store) rekeyDefinition(ctx context.Context, k pods.Key) error {
 		}
 		_, err = tx.ExecContext(ctx, "update pods set definition = $3, version = version + 1 where tenant = $1 and id = $2",
 			k.Tenant, k.ID, string(definition))
-		return err
+		if err != nil {
+			return err
+		}
+		return s.forgetFingerprint(ctx, tx, k, "secret_map")
 	})
+}
+
+// forgetFingerprint takes one field out of what a pod was started with: sealed
+// anew, it would look as if it had changed since.
+func (s *Store) forgetFingerprint(ctx context.Context, tx *sql.Tx, k pods.Key, field string) error {
+	var text string
+	err := tx.QueryRowContext(ctx, "select fields from pod_starts where tenant = $1 and pod_id = $2", k.Tenant, k.ID).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading fingerprints: %w", err)
+	}
+	var fields map[string]string
+	if err := json.Unmarshal([]byte(text), &fields); err != nil {
+		return fmt.Errorf("decoding fingerprints: %w", err)
+	}
+	delete(fields, field)
+	b, err := json.Marshal(fields)
+	if err != nil {
+		return fmt.Errorf("encoding fingerprints: %w", err)
+	}
+	_, err = tx.ExecContext(ctx, "update pod_starts set fields = $3 where tenant = $1 and pod_id = $2", k.Tenant, k.ID, string(b))
+	return err
 }
 
 // usedKeys returns the ids of the keys that sealed anything in the store.
@@ -213,7 +241,8 @@ func (s *Store) usedKeys(ctx context.Context) ([]string, error) {
 	prefixes, err := readAll(ctx, s, scan, `
 		select substr(sealed, 1, $1) from pod_credentials
 		union select substr(sealed, 1, $1) from secrets
-		union select substr(sealed, 1, $1) from pod_secrets`, length)
+		union select substr(sealed, 1, $1) from pod_secrets
+		union select substr(sealed, 1, $1) from oauth_clients`, length)
 	if err != nil {
 		return nil, err
 	}
