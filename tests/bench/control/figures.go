@@ -4,10 +4,8 @@ import (
 	_ "embed"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
-	"text/template"
 	"time"
 )
 
@@ -142,22 +140,8 @@ func aligned(head row, rows []row) string {
 //go:embed report.md.tmpl
 var reportText string
 
-// write writes the report.
-func (f figures) write(path string) error {
-	t, err := template.New("report").Parse(reportText)
-	if err != nil {
-		return fmt.Errorf("parsing the report: %w", err)
-	}
-	var b strings.Builder
-	if err := t.Execute(&b, f.reportData()); err != nil {
-		return fmt.Errorf("making the report: %w", err)
-	}
-	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	tell("\nWrote %s.", path)
-	return nil
-}
+// section returns the part of the report about pods in a cluster.
+func (f figures) section() (section, error) { return newSection("cluster", reportText, f.reportData()) }
 
 func (f figures) reportData() map[string]any {
 	return map[string]any{

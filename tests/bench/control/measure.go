@@ -47,7 +47,7 @@ func measure(ctx context.Context, o options, dir string) (f figures, err error) 
 	}
 	tell("Starting an API server and fake nodes …")
 	b := bench{options: o}
-	if b.kube, err = startKubernetes(ctx, o, dir, repo); err != nil {
+	if b.kube, err = startKubernetes(ctx, o, dir); err != nil {
 		return f, err
 	}
 	defer b.kube.close()

@@ -60,36 +60,88 @@ func buildPodway(ctx context.Context, dir, repo string) (string, error) {
 // startPodway starts the control plane in development mode with its pods in the
 // cluster that the kubeconfig names, and returns when it answers. Stop it.
 func startPodway(ctx context.Context, bin, dir, kubeconfig string) (*podway, error) {
+	return startDev(ctx, bin, dir,
+		"PODWAY_CLUSTER=kubernetes", "PODWAY_KUBECONFIG="+kubeconfig, "PODWAY_KUBE_QUOTA=none",
+		"PODWAY_IMAGES="+image, "PODWAY_MUTATIONS_PER_MINUTE=0")
+}
+
+// startTapis starts the control plane in development mode for its Tapis and its
+// Redis, which other control planes use, and logs in. Stop it.
+func startTapis(ctx context.Context, bin, dir string) (*podway, error) {
+	p, err := startDev(ctx, bin, dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.login(ctx); err != nil {
+		p.stop()
+		return nil, err
+	}
+	return p, nil
+}
+
+func startDev(ctx context.Context, bin, dir string, env ...string) (*podway, error) {
 	ports, err := freePorts(ctx, 3)
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(dir, "podway.log"))
+	state := filepath.Join(dir, "state")
+	env = append(env, "PODWAY_STATE_DIR="+state,
+		"PODWAY_API_PORT="+ports[0], "PODWAY_EDGE_PORT="+ports[1], "PODWAY_REDIS_PORT="+ports[2])
+	p := &podway{
+		client: newClient("http://localhost:" + ports[0]), dir: state, redis: net.JoinHostPort("127.0.0.1", ports[2]),
+	}
+	return p, p.start(ctx, filepath.Join(dir, "podway.log"), env, bin, "dev")
+}
+
+// startServe starts a control plane as installations run it, on a store, with the
+// Tapis and the Redis of another one. Stop it.
+func startServe(ctx context.Context, bin, dir string, e engine, db database, tapis *podway) (*podway, error) {
+	ports, err := freePorts(ctx, 1)
 	if err != nil {
-		return nil, fmt.Errorf("making a log file: %w", err)
+		return nil, err
+	}
+	password, err := tapis.redisPassword()
+	if err != nil {
+		return nil, err
+	}
+	key := filepath.Join(dir, "store.key")
+	if err := os.WriteFile(key, []byte("a key of 32 bytes, for measuring"), 0o600); err != nil {
+		return nil, fmt.Errorf("making a key: %w", err)
+	}
+	env := []string{
+		"PODWAY_LISTEN=127.0.0.1:" + ports[0], "PODWAY_STORE=" + db.address, "PODWAY_KEY_FILE=" + key,
+		"PODWAY_STATE_DIR=" + filepath.Join(dir, "serve-"+e.name), "PODWAY_NAMESPACE=bench-" + strings.ToLower(e.name),
+		"PODWAY_REDIS_URL=redis://:" + password + "@" + tapis.redis, "PODWAY_TAPIS_URL=" + tapis.base,
+		"PODWAY_MUTATIONS_PER_MINUTE=0", "PODWAY_LOG_LEVEL=warn",
+	}
+	migrate := exec.CommandContext(ctx, bin, "migrate")
+	migrate.Env = append(cleanEnv(), env...)
+	if out, err := migrate.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("preparing the store: %w\n%s", err, out)
+	}
+	p := &podway{client: newClient("http://localhost:" + ports[0])}
+	return p, p.start(ctx, filepath.Join(dir, e.name+".log"), env, bin, "serve")
+}
+
+// start runs the program and returns when it answers.
+func (p *podway) start(ctx context.Context, logFile string, env []string, bin string, args ...string) error {
+	log, err := os.Create(logFile)
+	if err != nil {
+		return fmt.Errorf("making a log file: %w", err)
 	}
 	defer log.Close()
-	state := filepath.Join(dir, "state")
 	running, cancel := context.WithCancel(ctx)
-	cmd := exec.CommandContext(running, bin, "dev")
-	cmd.Env = append(cleanEnv(),
-		"PODWAY_STATE_DIR="+state,
-		"PODWAY_API_PORT="+ports[0], "PODWAY_EDGE_PORT="+ports[1], "PODWAY_REDIS_PORT="+ports[2],
-		"PODWAY_CLUSTER=kubernetes", "PODWAY_KUBECONFIG="+kubeconfig, "PODWAY_KUBE_QUOTA=none",
-		"PODWAY_IMAGES="+image, "PODWAY_MUTATIONS_PER_MINUTE=0",
-	)
+	cmd := exec.CommandContext(running, bin, args...)
+	cmd.Env = append(cleanEnv(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = endWithUs()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopWithin
 	if err := cmd.Start(); err != nil {
 		cancel()
-		return nil, fmt.Errorf("starting the control plane: %w", err)
+		return fmt.Errorf("starting the control plane: %w", err)
 	}
-	p := &podway{
-		client: newClient("http://localhost:" + ports[0]), dir: state, redis: net.JoinHostPort("127.0.0.1", ports[2]),
-		process: cmd.Process, done: make(chan struct{}),
-	}
+	p.process, p.done = cmd.Process, make(chan struct{})
 	go func() {
 		_ = cmd.Wait() // why it ended is in its log
 		close(p.done)
@@ -97,9 +149,9 @@ func startPodway(ctx context.Context, bin, dir, kubeconfig string) (*podway, err
 	p.stop = func() { cancel(); <-p.done }
 	if err := p.waitReady(ctx); err != nil {
 		p.stop()
-		return nil, fmt.Errorf("%w; its log ends:\n%s", err, tail(log.Name()))
+		return fmt.Errorf("%w; its log ends:\n%s", err, tail(log.Name()))
 	}
-	return p, nil
+	return nil
 }
 
 // cleanEnv is our environment without what is set for other Podways.
@@ -126,13 +178,22 @@ func (p *podway) waitReady(ctx context.Context) error {
 	})
 }
 
-// published counts the pods with a route.
-func (p *podway) published(ctx context.Context) (int, error) {
+// redisPassword returns the password of the built-in Redis.
+func (p *podway) redisPassword() (string, error) {
 	password, err := os.ReadFile(filepath.Join(p.dir, "redis.password"))
 	if err != nil {
-		return 0, fmt.Errorf("reading the password of the route table: %w", err)
+		return "", fmt.Errorf("reading the password of the route table: %w", err)
 	}
-	client := redis.NewClient(&redis.Options{Addr: p.redis, Password: strings.TrimSpace(string(password))})
+	return strings.TrimSpace(string(password)), nil
+}
+
+// published counts the pods with a route.
+func (p *podway) published(ctx context.Context) (int, error) {
+	password, err := p.redisPassword()
+	if err != nil {
+		return 0, err
+	}
+	client := redis.NewClient(&redis.Options{Addr: p.redis, Password: password})
 	defer client.Close()
 	table, err := redisroutes.NewPublisher(redisroutes.PublisherOptions{Client: client})
 	if err != nil {
