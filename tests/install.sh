@@ -2,6 +2,9 @@
 # Installs the real servers and clients that the tests run against, from
 # Debian's packages, if they are missing. Needs root or sudo only when something
 # has to be installed.
+#
+#	tests/install.sh            what `make test` needs
+#	tests/install.sh clients    what `make clients` needs besides
 set -euo pipefail
 
 packages=()
@@ -12,8 +15,19 @@ command -v curl >/dev/null || packages+=(curl)
 command -v openssl >/dev/null || packages+=(openssl)
 # The SDK of Tapis is a Python package.
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
+# Programs that users connect with, in JavaScript and in a browser.
+command -v npm >/dev/null || packages+=(nodejs npm)
+command -v chromium >/dev/null || packages+=(chromium)
 # The race detector links with C.
 command -v gcc >/dev/null || packages+=(gcc libc6-dev)
+if [ "${1:-}" = clients ]; then
+	# Maven fetches the servers that Debian does not have.
+	command -v javac >/dev/null || packages+=(default-jdk-headless)
+	command -v mvn >/dev/null || packages+=(maven)
+	ls /usr/sbin/mariadbd >/dev/null 2>&1 || packages+=(mariadb-server-core)
+	command -v mariadb >/dev/null || packages+=(mariadb-client-core)
+	command -v stunnel >/dev/null || packages+=(stunnel4)
+fi
 
 [ ${#packages[@]} -gt 0 ] || exit 0
 
