@@ -15,7 +15,7 @@ import (
 )
 
 // helloOf returns what a client sends first, about size bytes of it.
-func helloOf(t *testing.T, host string, size int) []byte {
+func helloOf(t testing.TB, host string, size int) []byte {
 	t.Helper()
 	client, server := net.Pipe()
 	defer server.Close()

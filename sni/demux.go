@@ -17,8 +17,8 @@ import (
 )
 
 // Demux runs TLS handshakes and sends each connection where its server name
-// belongs. All fields are required, except Zones, Parker, Ready and Started; they
-// must not change after the first Wrap.
+// belongs. All fields are required, except Zones, Parker, Record, Ready and
+// Started; they must not change after the first Wrap.
 type Demux struct {
 	Table    *routes.Table
 	Sessions *Sessions
@@ -33,6 +33,10 @@ type Demux struct {
 
 	// Parks idle sessions. Nil: each has two goroutines and two buffers.
 	Parker *Parker
+
+	// Called for each connection to a TCP route, at its end. It must not block. Nil:
+	// nobody wants to know.
+	Record func(Record)
 
 	// Closed once the table was filled. Handshakes wait for it, so that a client
 	// that comes too early is not told that its pod does not exist. Nil: the table
@@ -217,13 +221,17 @@ type visitor struct {
 
 // session relays one connection of a TCP route.
 func (d *Demux) session(v visitor, e *routes.Entry) {
-	client := AddrOf(v.conn.RemoteAddr())
+	client, begun := AddrOf(v.conn.RemoteAddr()), time.Now()
+	refuse := func(why Outcome) {
+		d.recordRefusal(e, client, begun, why)
+		v.refuse(why)
+	}
 	if !e.Allows(client.Addr()) {
-		v.refuse(AddressDenied)
+		refuse(AddressDenied)
 		return
 	}
 	if e.State != routes.Live {
-		v.refuse(NotLive)
+		refuse(NotLive)
 		return
 	}
 	ctx, x := d.Sessions.Open(context.Background(), d.Table, e, client)
@@ -237,7 +245,7 @@ func (d *Demux) session(v visitor, e *routes.Entry) {
 		if kept, ok := d.refused.Allow(time.Now()); ok {
 			d.Log.Warn("refusing sessions over a limit", "host", e.Host, "tenant", e.Tenant, "pod_id", e.Pod, "error", err, "not_logged", kept)
 		}
-		v.refuse(outcomeOf(err))
+		refuse(outcomeOf(err))
 		return
 	}
 	up, talk, end, err := d.connect(ctx, v, e)
@@ -245,7 +253,7 @@ func (d *Demux) session(v visitor, e *routes.Entry) {
 		if ctx.Err() == nil { // else the route changed meanwhile
 			d.Log.Warn("connecting to pod failed", "host", e.Host, "tenant", e.Tenant, "pod_id", e.Pod, "remote", client, "error", err)
 		}
-		v.refuse(UpstreamFailed)
+		refuse(UpstreamFailed)
 		return
 	}
 	d.Stats.Opened(TCPSession)
@@ -257,6 +265,7 @@ func (d *Demux) session(v visitor, e *routes.Entry) {
 		}
 		d.Log.Debug("session ended", "host", e.Host, "tenant", e.Tenant, "pod_id", e.Pod, "remote", client,
 			"duration", time.Since(x.Since), "received", x.received.Load(), "sent", x.sent.Load(), "error", err)
+		d.recordSession(x, err)
 		x.End()
 	})
 }
@@ -295,13 +304,10 @@ func (d *Demux) refuse(down net.Conn, c *Conn, why Outcome) {
 	closeClient(down)
 }
 
-// refuseSession ends a connection to route e. Redis clients are told why: their
-// server may answer a command before it has come. For the others there is nothing
-// to say it in.
+// refuseSession ends a connection to route e, and tells the client why if it is
+// one of those that can be told.
 func (d *Demux) refuseSession(tc *tls.Conn, c *Conn, e *routes.Entry, why Outcome) {
-	if e.Protocol == routes.Redis {
-		sendLast(tc, c, []byte("-ERR "+d.postgresRefusal(e, why).Message+"\r\n"))
-	}
+	d.tell(tc, c, e, why)
 	d.refuse(tc, c, why)
 }
 

@@ -137,11 +137,18 @@ func TestRedisClientsAreToldWhy(t *testing.T) {
 		cache("denied.pods.test", func(r *routes.Route) { r.IPAllow = []string{"192.0.2.1"} }),
 		cache("full.pods.test", func(*routes.Route) {}))
 	for host, want := range map[string]string{
-		"stopped.pods.test": "-ERR this pod is stopped\r\n",
-		"denied.pods.test":  "-ERR this pod does not accept connections from your address\r\n",
-		"full.pods.test":    "-ERR this pod has too many connections\r\n",
+		"stopped.pods.test": "-ERR this pod is stopped. Start it, then connect again.\r\n",
+		"denied.pods.test":  "-ERR this pod does not accept connections from your address. Its owner can change the pod's ip_allow_list.\r\n",
+		"full.pods.test":    "-ERR this pod has too many connections. Close some, for example with a connection pool.\r\n",
 	} {
-		if b, err := io.ReadAll(e.connect(t, host)); string(b) != want || err != nil {
+		c := e.connect(t, host)
+		if _, err := io.WriteString(c, "PING\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(c); string(b) != want || err != nil {
 			t.Errorf("%s: got %q, %v, want %q", host, b, err, want)
 		}
 	}

@@ -2,6 +2,7 @@ package sni
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -88,6 +89,118 @@ func (r bigReads) Read(b []byte) (int, error) {
 	n, err := r.c.Read(big[:max(len(b), minSniff)])
 	return copy(b, big[:n]), err
 }
+
+// However a ClientHello is changed and cut, the name that is read of it below the
+// preface is the one that crypto/tls reads without, and no more is read or kept of
+// it than the limit.
+func FuzzHello(f *testing.F) {
+	hello := helloOf(f, "echo.pods.test", 300)
+	f.Add(uint16(0), byte(0), uint8(0), []byte{}, false)
+	f.Add(uint16(0), byte(0), uint8(1), []byte{1, 2, 3}, true)
+	f.Add(uint16(60), byte(1), uint8(0), []byte{5}, false)
+	f.Add(uint16(3), byte(0x7f), uint8(7), []byte{0, 255}, true)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { ln.Close() })
+	through := new(PassthroughCount)
+	through.n.Store(1) // so that bytes are kept
+	p := &Preface{OpenTimeout: 5 * time.Second, NewPerSecond: 1 << 30, NewBurst: 1 << 30, Passthrough: through}
+	p.once.Do(p.begin)
+	f.Fuzz(func(t *testing.T, at uint16, change byte, record uint8, cuts []byte, postgres bool) {
+		in := bytes.Clone(hello)
+		in[int(at)%len(in)] ^= change
+		if record > 0 {
+			in = inRecords(in, int(record))
+		}
+		want, wantErr := nameOf(&onlyReads{Reader: bytes.NewReader(in)})
+		if in[0] != tlsHandshake {
+			return // which FuzzPreface is for
+		}
+
+		client, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Skip(err)
+		}
+		defer client.Close()
+		server, err := ln.Accept()
+		if err != nil {
+			t.Skip(err)
+		}
+		c := p.admit(server)
+		if c == nil {
+			t.Fatal("not admitted")
+		}
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			sendInPieces(client.(*net.TCPConn), in, cuts, postgres)
+		}()
+		got, err := nameOf(c)
+		read, kept := p.MaxOpenBytes-c.left, len(c.record)
+		c.Abandon()
+		_ = c.Close()
+		<-sent
+		if got != want || (err == nil) != (wantErr == nil) {
+			t.Fatalf("got %q, %v, want %q, %v", got, err, want, wantErr)
+		}
+		if read > p.MaxOpenBytes || kept > read {
+			t.Fatalf("got %d bytes read and %d kept, at most %d are allowed", read, kept, p.MaxOpenBytes)
+		}
+		if n := p.Open() + p.Handshaking() + p.Clients(); n != 0 {
+			t.Fatalf("got %d things left", n)
+		}
+	})
+}
+
+// errNamed ends a handshake once the name is known.
+var errNamed = errors.New("the name is known")
+
+// nameOf returns the server name of a hello as crypto/tls reads it.
+func nameOf(c net.Conn) (name string, err error) {
+	err = tls.Server(c, &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		name = h.ServerName
+		return nil, errNamed
+	}}).Handshake()
+	if errors.Is(err, errNamed) {
+		err = nil
+	}
+	return name, err
+}
+
+// sendInPieces sends a hello cut where cuts say, and ends.
+func sendInPieces(c *net.TCPConn, in, cuts []byte, postgres bool) {
+	defer c.CloseWrite() //nolint:errcheck // the reader sees an end in any case
+	if postgres {
+		var answer [1]byte
+		if _, err := io.WriteString(c, sslRequest); err != nil {
+			return
+		}
+		if _, err := io.ReadFull(c, answer[:]); err != nil {
+			return
+		}
+	}
+	for _, n := range cuts {
+		n := min(int(n), len(in))
+		if _, err := c.Write(in[:n]); err != nil {
+			return
+		}
+		in = in[n:]
+	}
+	_, _ = c.Write(in)
+}
+
+// onlyReads is a connection of some bytes.
+type onlyReads struct {
+	io.Reader
+	net.Conn
+}
+
+func (c *onlyReads) Read(b []byte) (int, error)       { return c.Reader.Read(b) }
+func (c *onlyReads) Write(b []byte) (int, error)      { return len(b), nil }
+func (c *onlyReads) Close() error                     { return nil }
+func (c *onlyReads) SetWriteDeadline(time.Time) error { return nil }
 
 // An option names a pod of the zones or none, and what else there is stays.
 func FuzzPodOption(f *testing.F) {

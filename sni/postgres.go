@@ -148,8 +148,11 @@ func (p *postgresTalk) goodbye(cause error) []byte {
 		return nil
 	}
 	r := pgwire.ErrorResponse{Code: pgwire.AdminShutdown, Message: "the pod was stopped or changed", Hint: "Look at the pod's status, then connect again."}
-	if errors.Is(cause, ErrDraining) {
+	switch {
+	case errors.Is(cause, ErrDraining):
 		r.Message, r.Hint = "the connection ends because of maintenance", "Connect again: the pod goes on."
+	case errors.Is(cause, ErrKicked):
+		r.Message, r.Hint = "an administrator ended this connection", "Ask them why before you connect again."
 	}
 	return r.Append(nil)
 }

@@ -178,6 +178,7 @@ func (p *Preface) admit(c net.Conn) *Conn {
 		return nil
 	}
 	if err := tcp.SetDeadline(conn.deadline); err != nil {
+		p.Stats.Opened(ClientGone)
 		_ = conn.Close()
 		return nil
 	}
