@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -61,6 +62,9 @@ type process struct {
 	dir       string
 	port      string
 	redisAddr string
+	admin     string   // file of its admin socket, in dir
+	env       []string // besides what every edge gets
+	socket    *os.File // that systemd has opened; nil: the edge opens its own
 	cmd       *exec.Cmd
 	done      chan error
 	log       *bytes.Buffer // read after the end only
@@ -73,18 +77,29 @@ func newProcess(t *testing.T, redisAddr string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, dir: dir, port: strconv.Itoa(parts.FreePort(t)), redisAddr: redisAddr}
-	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
-			t.Logf("log of the edge:\n%s", p.log)
-		}
-		_ = os.RemoveAll(dir)
-	})
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	p := &process{t: t, dir: dir, port: strconv.Itoa(parts.FreePort(t)), redisAddr: redisAddr, admin: "admin.sock"}
+	t.Cleanup(p.clean)
 	return p
 }
 
+// clean stops the edge with its test.
+func (p *process) clean() {
+	p.kill()
+	if p.t.Failed() && p.log != nil {
+		p.t.Logf("log of the edge:\n%s", p.log)
+	}
+}
+
+// start starts the edge and waits until it serves.
 func (p *process) start() {
+	p.t.Helper()
+	p.launch()
+	p.awaitReady()
+}
+
+// launch starts the edge.
+func (p *process) launch() {
 	p.t.Helper()
 	bin, err := build()
 	if err != nil {
@@ -94,17 +109,25 @@ func (p *process) start() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.cmd = exec.Command(bin, "run", "--config", example, "--adapter", "caddyfile")
+	args := []string{bin, "run", "--config", example, "--adapter", "caddyfile"}
+	if p.socket != nil { // as systemd does it, which knows the id of its child
+		args = append([]string{"sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"`, "sh"}, args...)
+	}
+	p.cmd = exec.Command(args[0], args[1:]...)
+	if p.socket != nil {
+		p.cmd.ExtraFiles = []*os.File{p.socket}
+	}
 	p.cmd.Dir = p.dir
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p.cmd.Env = []string{
 		"HOME=" + p.dir, "XDG_DATA_HOME=" + p.dir, "XDG_CONFIG_HOME=" + p.dir,
-		"PODWAY_EDGE_ADMIN=unix/" + filepath.Join(p.dir, "admin.sock") + "|0600",
+		"PODWAY_EDGE_ADMIN=unix/" + filepath.Join(p.dir, p.admin) + "|0600",
 		"PODWAY_EDGE_BIND=127.0.0.1", "PODWAY_EDGE_PORT=" + p.port,
 		"PODWAY_EDGE_METRICS_PORT=" + strconv.Itoa(parts.FreePort(p.t)),
 		"PODWAY_EDGE_CERTIFICATES=*.pods.test", "PODWAY_EDGE_UPSTREAMS=127.0.0.0/8", "PODWAY_EDGE_GRACE=5s",
 		"PODWAY_REDIS_URL=redis://" + p.redisAddr,
 	}
+	p.cmd.Env = append(p.cmd.Env, p.env...)
 	p.log = new(bytes.Buffer)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
@@ -113,13 +136,12 @@ func (p *process) start() {
 	p.done = make(chan error, 1)
 	cmd, done := p.cmd, p.done
 	go func() { done <- cmd.Wait() }()
-	p.awaitReady()
 }
 
 func (p *process) awaitReady() {
 	p.t.Helper()
 	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(p.dir, "admin.sock"))
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(p.dir, p.admin))
 	}}
 	defer tr.CloseIdleConnections()
 	parts.Eventually(p.t, limit, func() error {
@@ -165,8 +187,12 @@ func (p *process) terminate() time.Duration {
 	return time.Since(start)
 }
 
+// dials counts connections: each comes from another address, as every client has
+// limits of its own.
+var dials atomic.Uint32
+
 // dial opens a TLS connection to host, or says why it can't.
-func (p *process) dial(host string) (*tls.Conn, error) {
+func (p *process) dial(host string, alpn ...string) (*tls.Conn, error) {
 	root, err := os.ReadFile(filepath.Join(p.dir, "caddy", "pki", "authorities", "local", "root.crt"))
 	if err != nil {
 		return nil, err
@@ -175,11 +201,13 @@ func (p *process) dial(host string) (*tls.Conn, error) {
 	if !pool.AppendCertsFromPEM(root) {
 		return nil, errors.New("no root certificate")
 	}
-	raw, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", p.port), limit)
+	from := net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+dials.Add(1)%250))}
+	dialer := net.Dialer{Timeout: limit, LocalAddr: &from}
+	raw, err := dialer.Dial("tcp", net.JoinHostPort("127.0.0.1", p.port))
 	if err != nil {
 		return nil, err
 	}
-	c := tls.Client(raw, &tls.Config{ServerName: host, RootCAs: pool, MinVersion: tls.VersionTLS12})
+	c := tls.Client(raw, &tls.Config{ServerName: host, RootCAs: pool, NextProtos: alpn, MinVersion: tls.VersionTLS12})
 	_ = c.SetDeadline(time.Now().Add(limit))
 	if err := c.Handshake(); err != nil {
 		raw.Close()
@@ -188,10 +216,10 @@ func (p *process) dial(host string) (*tls.Conn, error) {
 	return c, nil
 }
 
-func (p *process) connect(host string) *tls.Conn {
+func (p *process) connect(host string, alpn ...string) *tls.Conn {
 	p.t.Helper()
 	var c *tls.Conn
-	parts.Eventually(p.t, limit, func() (err error) { c, err = p.dial(host); return err })
+	parts.Eventually(p.t, limit, func() (err error) { c, err = p.dial(host, alpn...); return err })
 	p.t.Cleanup(func() { c.Close() })
 	return c
 }

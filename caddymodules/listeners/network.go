@@ -22,6 +22,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/tapis-project/podway/caddymodules/podway"
 	"github.com/tapis-project/podway/sni"
 )
 
@@ -41,5 +42,5 @@ func listen(ctx context.Context, network, host, ports string, offset uint, cfg n
 	if err != nil {
 		return nil, fmt.Errorf("reading address: %w", err)
 	}
-	return sni.Listen(ctx, na.JoinHostPort(offset), cfg)
+	return sni.ListenWith(ctx, na.JoinHostPort(offset), podway.OpenSocket(cfg))
 }

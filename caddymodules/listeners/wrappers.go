@@ -96,7 +96,10 @@ func (m *Demux) awaitStart(ctx caddy.Context) error {
 
 // Handle implements [caddyevents.Handler].
 func (m *Demux) Handle(context.Context, caddy.Event) error {
-	m.once.Do(func() { close(m.started) })
+	m.once.Do(func() {
+		close(m.started)
+		m.app.Started()
+	})
 	return nil
 }
 
@@ -116,6 +119,7 @@ func (m *Demux) WrapListener(ln net.Listener) net.Listener {
 		Cancels:  m.app.Cancels(),
 		Zones:    m.app.Zones(),
 		Parker:   m.app.Parker(),
+		Record:   m.app.Recorder(),
 		Stats:    m.app.Stats(),
 		Log:      m.log,
 		Ready:    m.app.Ready(),
