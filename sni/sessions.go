@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"net/netip"
 	"slices"
@@ -18,6 +19,9 @@ import (
 var (
 	ErrRevoked  = errors.New("the route was removed or changed")
 	ErrDraining = errors.New("the edge is shutting down")
+
+	// ErrKicked is an ErrRevoked too.
+	ErrKicked = fmt.Errorf("an administrator ended it: %w", ErrRevoked)
 )
 
 // Defaults of [Sessions.Limit].
@@ -35,6 +39,7 @@ type Sessions struct {
 	seed   maphash.Seed
 	shards [64]shard
 	total  atomic.Int64
+	lastID atomic.Uint64
 
 	pods                *counts[routes.PodRef]
 	tenants             *counts[string]
@@ -52,6 +57,7 @@ type shard struct {
 
 // Session is one TCP session or one HTTP request.
 type Session struct {
+	ID     uint64        // unique in this process
 	Entry  *routes.Entry // the route it was opened for
 	Client netip.AddrPort
 	Since  time.Time
@@ -117,7 +123,7 @@ func (s *Sessions) shard(host string) *shard {
 func (s *Sessions) Open(ctx context.Context, table *routes.Table, e *routes.Entry, client netip.AddrPort) (context.Context, *Session) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	x := &Session{
-		Entry: e, Client: client, Since: time.Now(),
+		ID: s.lastID.Add(1), Entry: e, Client: client, Since: time.Now(),
 		all: s, stats: s.stats.of(e.Protocol), cancel: cancel,
 	}
 	if x.refused = s.enter(e); x.refused != nil {
@@ -184,9 +190,11 @@ func (x *Session) mayStay(now *routes.Entry) bool {
 	return now != nil && now.SameTarget(x.Entry) && now.Allows(x.Client.Addr())
 }
 
-func (x *Session) revoke() {
+func (x *Session) revoke() { x.end(ErrRevoked) }
+
+func (x *Session) end(cause error) {
 	x.stats.revoked.Add(1)
-	x.cancel(ErrRevoked)
+	x.cancel(cause)
 }
 
 // countReceived counts bytes from the client.
@@ -241,6 +249,7 @@ func (s *Sessions) Len() int { return int(s.total.Load()) }
 
 // Info describes a session for people.
 type Info struct {
+	ID       uint64          `json:"id"` // unique at this edge
 	Host     string          `json:"host"`
 	Tenant   string          `json:"tenant"`
 	Pod      string          `json:"pod"`
@@ -276,9 +285,29 @@ func (s *Sessions) List(host string, limit int) []Info {
 
 func (x *Session) info() Info {
 	return Info{
-		Host: x.Entry.Host, Tenant: x.Entry.Tenant, Pod: x.Entry.Pod, Protocol: x.Entry.Protocol,
+		ID: x.ID, Host: x.Entry.Host, Tenant: x.Entry.Tenant, Pod: x.Entry.Pod, Protocol: x.Entry.Protocol,
 		Client: x.Client, Since: x.Since, Received: x.received.Load(), Sent: x.sent.Load(),
 	}
+}
+
+// Kick ends the sessions of a host, or the one with an id if host is empty, with
+// [ErrKicked]. It returns how many there were, and does not wait for their end.
+func (s *Sessions) Kick(host string, id uint64) int {
+	n := 0
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		for h, m := range sh.byHost {
+			for x := range m {
+				if h == host || host == "" && x.ID == id {
+					x.end(ErrKicked)
+					n++
+				}
+			}
+		}
+		sh.mu.Unlock()
+	}
+	return n
 }
 
 // Drain waits until no session is left or ctx ends, and then ends the rest with

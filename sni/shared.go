@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -19,13 +22,19 @@ type Shared struct {
 	once   sync.Once
 }
 
+// Open opens the socket of an address. None of its connections is accepted before
+// start is closed; nil: they are at once.
+type Open func(ctx context.Context, addr string) (ln net.Listener, start <-chan struct{}, err error)
+
 // socket is a listening socket and the goroutine that accepts on it.
 type socket struct {
 	net.Listener
-	addr  string
-	refs  int // guarded by sockets.mu
-	conns chan net.Conn
-	done  chan struct{}
+	addr    string
+	refs    int // guarded by sockets.mu
+	conns   chan net.Conn
+	done    chan struct{} // closed with the last handle
+	retired chan struct{} // closed by Retire
+	stopped chan struct{} // closed when nothing is accepted any more
 }
 
 // sockets holds the open sockets of this process by the address they were asked
@@ -39,22 +48,97 @@ var sockets = struct {
 // with cfg if there is none. Port 0 is never shared: it opens a new socket each
 // time.
 func Listen(ctx context.Context, addr string, cfg net.ListenConfig) (*Shared, error) {
+	return ListenWith(ctx, addr, func(ctx context.Context, addr string) (net.Listener, <-chan struct{}, error) {
+		ln, err := cfg.Listen(ctx, "tcp", addr)
+		return ln, nil, err
+	})
+}
+
+// ListenWith is [Listen] with another way to open a socket.
+func ListenWith(ctx context.Context, addr string, open Open) (*Shared, error) {
 	sockets.mu.Lock()
 	defer sockets.mu.Unlock()
 	s := sockets.open[addr]
 	if s == nil {
-		ln, err := cfg.Listen(ctx, "tcp", addr)
+		ln, start, err := open(ctx, addr)
 		if err != nil {
 			return nil, fmt.Errorf("opening the socket: %w", err)
 		}
-		s = &socket{Listener: ln, addr: addr, conns: make(chan net.Conn), done: make(chan struct{})}
+		s = &socket{
+			Listener: ln, addr: addr, conns: make(chan net.Conn),
+			done: make(chan struct{}), retired: make(chan struct{}), stopped: make(chan struct{}),
+		}
 		if _, port, _ := net.SplitHostPort(addr); port != "0" {
 			sockets.open[addr] = s
 		}
-		go s.accept()
+		go s.acceptFrom(start)
 	}
 	s.refs++
 	return &Shared{sock: s, closed: make(chan struct{})}, nil
+}
+
+// OpenSockets returns the sockets of this process by the address they were asked
+// for, to pass them on to another process.
+func OpenSockets() map[string]net.Listener {
+	sockets.mu.Lock()
+	defer sockets.mu.Unlock()
+	all := make(map[string]net.Listener, len(sockets.open))
+	for addr, s := range sockets.open {
+		all[addr] = s.Listener
+	}
+	return all
+}
+
+// Retire accepts no connection any more on the sockets of this process, and
+// returns when those that were accepted are with their servers. A connection that
+// waits in the kernel is left to the process that the socket was passed on to.
+func Retire() {
+	for _, s := range takeSockets() {
+		s.retire()
+		<-s.stopped
+	}
+}
+
+// StopListening closes the sockets of this process: who connects is refused. Their
+// handles accept nothing any more; the next [Listen] opens a new socket.
+func StopListening() {
+	for _, s := range takeSockets() {
+		s.retire()
+		<-s.stopped
+		_ = s.Close()
+	}
+}
+
+// takeSockets returns the open sockets, which are not shared any more.
+func takeSockets() []*socket {
+	sockets.mu.Lock()
+	defer sockets.mu.Unlock()
+	all := slices.Collect(maps.Values(sockets.open))
+	clear(sockets.open)
+	return all
+}
+
+// retire makes accept return.
+func (s *socket) retire() {
+	close(s.retired)
+	if l, ok := s.Listener.(interface{ SetDeadline(time.Time) error }); ok {
+		_ = l.SetDeadline(time.Unix(1, 0)) // a socket that is closed accepts nothing either
+	}
+}
+
+// acceptFrom accepts from a moment on.
+func (s *socket) acceptFrom(start <-chan struct{}) {
+	defer close(s.stopped)
+	if start != nil {
+		select {
+		case <-start:
+		case <-s.retired:
+			return
+		case <-s.done:
+			return
+		}
+	}
+	s.accept()
 }
 
 // accept hands each connection to whichever handle asks for one.
@@ -63,6 +147,8 @@ func (s *socket) accept() {
 		c, err := s.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
+			return
+		case errors.Is(err, os.ErrDeadlineExceeded): // retired
 			return
 		case err != nil:
 			// Out of file descriptors, most likely: connections end all the time,

@@ -69,6 +69,16 @@ type protocolStats struct {
 // Opened counts how the opening of a connection ended.
 func (s *Stats) Opened(o Outcome) { s.opened[o].Add(1) }
 
+// Opening returns how many connections were accepted and have not come to an
+// outcome yet.
+func (s *Stats) Opening() int {
+	n := int64(s.Accepted.Load())
+	for i := range s.opened {
+		n -= int64(s.opened[i].Load())
+	}
+	return int(max(n, 0))
+}
+
 // Outcomes calls f for each outcome with its count.
 func (s *Stats) Outcomes(f func(o Outcome, n uint64)) {
 	for i := range s.opened {

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,11 +27,15 @@ const maxListed = 10000
 
 // AdminAPI adds to Caddy's admin API what operators ask about the edge:
 //
-//	GET  /podway/status          is it ready, are routes and certificates there
-//	GET  /podway/routes          the routes, by host; ?limit= and ?after=<host>
-//	GET  /podway/routes/<host>   the route a client that asks for host gets
-//	GET  /podway/sessions        what goes on, oldest first; ?host= and ?limit=
-//	POST /podway/routes/confirm  drop routes that are held although Redis lacks them
+//	GET    /podway/status          is it ready, are routes and certificates there
+//	GET    /podway/sync            is the table as published
+//	GET    /podway/routes          the routes, by host; ?limit= and ?after=<host>
+//	GET    /podway/routes/<host>   the route a client that asks for host gets
+//	GET    /podway/lookup?host=    the same
+//	GET    /podway/sessions        what goes on, oldest first; ?host= and ?limit=
+//	DELETE /podway/sessions        end those of ?host=, or the one with ?id=
+//	POST   /podway/routes/confirm  drop routes that are held although Redis lacks them
+//	POST   /podway/drain           accept no more connections; what goes on goes on
 type AdminAPI struct{ app *App }
 
 // CaddyModule returns the Caddy module information.
@@ -59,28 +66,71 @@ func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 		return refuse(http.StatusNotFound, errors.New("the app podway is not configured"))
 	}
 	path := strings.TrimPrefix(r.URL.Path, "/podway/")
-	host, isLookup := strings.CutPrefix(path, "routes/")
-	method := http.MethodGet
-	if path == "routes/confirm" {
-		method = http.MethodPost
+	if host, ok := strings.CutPrefix(path, "routes/"); ok && host != "confirm" {
+		path = "lookup"
+		r.URL.RawQuery = url.Values{"host": {host}}.Encode()
 	}
-	if r.Method != method {
-		return refuse(http.StatusMethodNotAllowed, fmt.Errorf("use %s", method))
+	methods, known := a.operations()[path]
+	if !known {
+		return refuse(http.StatusNotFound, errors.New("known are status, sync, routes, routes/<host>, routes/confirm, lookup, sessions and drain"))
 	}
-	switch {
-	case path == "status":
-		return answer(w, a.app.status())
-	case path == "routes":
-		return a.listRoutes(w, r)
-	case path == "routes/confirm":
-		return answer(w, map[string]int{"dropped": a.app.store.watcher.Confirm()})
-	case isLookup:
-		return a.lookup(w, host)
-	case path == "sessions":
-		return a.listSessions(w, r)
-	default:
-		return refuse(http.StatusNotFound, errors.New("known are status, routes, routes/<host> and sessions"))
+	serve, ok := methods[r.Method]
+	if !ok {
+		return refuse(http.StatusMethodNotAllowed, fmt.Errorf("use %s", strings.Join(slices.Sorted(maps.Keys(methods)), " or ")))
 	}
+	return serve(w, r)
+}
+
+// operations returns what can be asked, by path and method.
+func (a *AdminAPI) operations() map[string]map[string]caddy.AdminHandlerFunc {
+	type methods = map[string]caddy.AdminHandlerFunc
+	return map[string]methods{
+		"status":         {http.MethodGet: a.status},
+		"sync":           {http.MethodGet: a.sync},
+		"routes":         {http.MethodGet: a.listRoutes},
+		"routes/confirm": {http.MethodPost: a.confirm},
+		"lookup":         {http.MethodGet: a.lookup},
+		"sessions":       {http.MethodGet: a.listSessions, http.MethodDelete: a.kick},
+		"drain":          {http.MethodPost: a.drain},
+	}
+}
+
+func (a *AdminAPI) status(w http.ResponseWriter, _ *http.Request) error {
+	return answer(w, a.app.status())
+}
+
+func (a *AdminAPI) sync(w http.ResponseWriter, _ *http.Request) error {
+	return answer(w, a.app.status().Routes)
+}
+
+func (a *AdminAPI) confirm(w http.ResponseWriter, _ *http.Request) error {
+	return answer(w, map[string]int{"dropped": a.app.store.watcher.Confirm()})
+}
+
+// kick ends sessions.
+func (a *AdminAPI) kick(w http.ResponseWriter, r *http.Request) error {
+	host, id := r.URL.Query().Get("host"), r.URL.Query().Get("id")
+	var n uint64
+	if id != "" {
+		var err error
+		if n, err = strconv.ParseUint(id, 10, 64); err != nil {
+			return refuse(http.StatusBadRequest, errors.New("id is not a number"))
+		}
+	}
+	if (host == "") == (id == "") {
+		return refuse(http.StatusBadRequest, errors.New("say which sessions: ?host= or ?id="))
+	}
+	kicked := sessions.Kick(host, n)
+	a.app.log.Info("sessions ended by the admin api", "host", host, "id", n, "sessions", kicked)
+	return answer(w, map[string]int{"kicked": kicked})
+}
+
+// drain closes the listening sockets.
+func (a *AdminAPI) drain(w http.ResponseWriter, _ *http.Request) error {
+	leaving.Store(true)
+	sni.StopListening()
+	a.app.log.Info("accepting no more connections, as the admin api asks")
+	return answer(w, map[string]int{"sessions": sessions.Len(), "connections": a.app.preface.Open()})
 }
 
 // Status is the answer to GET /podway/status.
@@ -88,6 +138,8 @@ type Status struct {
 	// Ready says that clients are served as published: routes are loaded and
 	// there is a certificate for each configured name.
 	Ready bool `json:"ready"`
+	// Draining says that no connections are accepted any more.
+	Draining bool `json:"draining"`
 	// Certificates says for each configured name whether there is one.
 	Certificates map[string]bool `json:"certificates"`
 	Routes       RoutesStatus    `json:"routes"`
@@ -113,7 +165,8 @@ type RoutesStatus struct {
 func (a *App) status() Status {
 	w := a.store.watcher.Status()
 	s := Status{
-		Ready:        w.Loaded,
+		Ready:        w.Loaded && !leaving.Load(),
+		Draining:     leaving.Load(),
 		Certificates: map[string]bool{},
 		Routes: RoutesStatus{
 			Count: w.Routes, Loaded: w.Loaded, Synced: w.Synced, StaleSeconds: w.Stale.Seconds(), LastContact: w.LastContact,
@@ -157,7 +210,8 @@ func (a *AdminAPI) listRoutes(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, list)
 }
 
-func (a *AdminAPI) lookup(w http.ResponseWriter, host string) error {
+func (a *AdminAPI) lookup(w http.ResponseWriter, r *http.Request) error {
+	host := r.URL.Query().Get("host")
 	name := routes.NormalizeHost(host)
 	e := a.app.Table().Lookup(name)
 	if e == nil {

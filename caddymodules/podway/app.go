@@ -85,10 +85,17 @@ type App struct {
 	// Default: 30s.
 	GracePeriod caddy.Duration `json:"grace_period,omitempty"`
 
+	// Unix socket by which an edge hands its listening sockets over to the one that
+	// is started next with the same path. Placeholders are replaced. Default: none.
+	Handover string `json:"handover,omitempty"`
+
 	// After how long without bytes a direction of a TCP session gives back its
 	// goroutine and its buffer, at the earliest. Negative: never. Linux only.
 	// Default: 2s.
 	ParkAfter caddy.Duration `json:"park_after,omitempty"`
+
+	// Where to note connections to TCP routes that have ended. Default: nowhere.
+	Records Records `json:"records,omitzero"`
 
 	// Limits of connections.
 	Limits Limits `json:"limits,omitzero"`
@@ -175,6 +182,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.takePreface()
+	useHandover(repl.ReplaceAll(a.Handover, ""))
 	return a.registerMetrics()
 }
 
@@ -243,6 +251,9 @@ func (a *App) Validate() error {
 		if err := routes.ValidateHost(name); err != nil {
 			return fmt.Errorf("reading postgres_zones: %w", err)
 		}
+	}
+	if a.Records.Stream < 0 {
+		return errors.New("reading records: the length of the stream is negative")
 	}
 	l := a.Limits
 	if l.OpenTimeout < 0 || l.DialTimeout < 0 {

@@ -37,7 +37,13 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		postgres_zones      <domains...>
 //		root_ca_file        <file>
 //		grace_period        <duration>
+//		handover            <path>
 //		park_after          <duration>|off
+//		records {
+//			log
+//			stream [<entries>]
+//			edge   <name>
+//		}
 //		limits {
 //			open_timeout    <duration>
 //			dial_timeout    <duration>
@@ -66,7 +72,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 	texts := map[string]*string{
-		"redis": &a.Redis, "namespace": &a.Namespace, "snapshot": &a.Snapshot, "root_ca_file": &a.RootCAFile,
+		"redis": &a.Redis, "namespace": &a.Namespace, "snapshot": &a.Snapshot, "root_ca_file": &a.RootCAFile, "handover": &a.Handover,
 	}
 	lists := map[string]*[]string{
 		"upstreams": &a.Upstreams, "proxy_protocol_from": &a.ProxyProtocolFrom, "certificates": &a.Certificates, "postgres_zones": &a.PostgresZones,
@@ -97,6 +103,8 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		return unmarshalDuration(d, &a.GracePeriod)
 	case "park_after":
 		return a.unmarshalParkAfter(d)
+	case "records":
+		return a.Records.unmarshal(d)
 	case "limits":
 		return a.Limits.unmarshal(d)
 	default:
@@ -118,6 +126,31 @@ func (a *App) unmarshalParkAfter(d *caddyfile.Dispenser) error {
 		return d.Errf("park_after: %v", err)
 	}
 	a.ParkAfter = caddy.Duration(v)
+	return nil
+}
+
+func (r *Records) unmarshal(d *caddyfile.Dispenser) error {
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name, args := d.Val(), d.RemainingArgs()
+		switch {
+		case name == "log" && len(args) == 0:
+			r.Log = true
+		case name == "stream" && len(args) == 0:
+			r.Stream = DefaultStream
+		case name == "stream" && len(args) == 1:
+			n, err := strconv.Atoi(args[0])
+			if err != nil {
+				return d.Errf("stream %q is not a number", args[0])
+			}
+			r.Stream = n
+		case name == "edge" && len(args) == 1:
+			r.Edge = args[0]
+		case name == "log" || name == "stream" || name == "edge":
+			return d.ArgErr()
+		default:
+			return d.Errf("unrecognized option %q of records", name)
+		}
+	}
 	return nil
 }
 

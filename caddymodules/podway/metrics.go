@@ -1,9 +1,12 @@
 package podway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tapis-project/podway/sni"
@@ -24,6 +27,10 @@ var (
 	activeDesc     = desc("sessions", "TCP sessions and HTTP requests that go on.", "protocol")
 	revokedDesc    = desc("sessions_revoked_total", "TCP sessions and HTTP requests that were ended because their route changed.", "protocol")
 	bytesDesc      = desc("session_bytes_total", "Bytes of TCP sessions, received from or sent to clients.", "protocol", "direction")
+	limitDesc      = desc("limit", "Limits of connections as they are configured.", "limit")
+	writtenDesc    = desc("connection_records_written_total", "Records of connections that were written, to the log or to Redis.")
+	droppedDesc    = desc("connection_records_dropped_total", "Records of connections that were not written because too many waited or Redis failed.")
+	leavingDesc    = desc("draining", "1 while the edge accepts no connections because it is to end.")
 	routesDesc     = desc("routes", "Routes in the table.")
 	loadedDesc     = desc("routes_loaded", "1 once the table was filled, from Redis or from the snapshot.")
 	syncedDesc     = desc("routes_synced", "1 while the table is as published.")
@@ -54,7 +61,7 @@ func (a *App) registerMetrics() error {
 func (collector) Describe(c chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		acceptedDesc, openedDesc, openDesc, computingDesc, clientsDesc, handshakesDesc, cancelsDesc,
-		parkedDesc, startedDesc, refusedDesc, activeDesc, revokedDesc, bytesDesc,
+		limitDesc, writtenDesc, droppedDesc, leavingDesc, parkedDesc, startedDesc, refusedDesc, activeDesc, revokedDesc, bytesDesc,
 		routesDesc, loadedDesc, syncedDesc, staleDesc, badDesc, heldDesc, resyncsDesc, snapshotDesc,
 	} {
 		c <- d
@@ -87,6 +94,13 @@ func (m collector) Collect(c chan<- prometheus.Metric) {
 		counter(bytesDesc, p.Sent, name, "sent")
 	}
 
+	for name, n := range m.app.limits() {
+		gauge(limitDesc, n, name)
+	}
+	counter(writtenDesc, recordsWritten.Load())
+	counter(droppedDesc, recordsDropped.Load())
+	gauge(leavingDesc, number(leaving.Load()))
+
 	s := m.app.store.watcher.Status()
 	gauge(routesDesc, float64(s.Routes))
 	gauge(loadedDesc, number(s.Loaded))
@@ -96,6 +110,26 @@ func (m collector) Collect(c chan<- prometheus.Metric) {
 	gauge(heldDesc, float64(s.Held))
 	counter(resyncsDesc, s.Resyncs)
 	counter(snapshotDesc, s.SnapshotErrors)
+}
+
+// limits returns the limits that are in force, by their names in a Caddyfile.
+func (a *App) limits() map[string]float64 {
+	l := a.Limits
+	seconds := func(d caddy.Duration, byDefault time.Duration) float64 {
+		return cmp.Or(time.Duration(d), byDefault).Seconds()
+	}
+	return map[string]float64{
+		"open_timeout":    seconds(l.OpenTimeout, sni.DefaultOpenTimeout),
+		"dial_timeout":    seconds(l.DialTimeout, sni.DefaultDialTimeout),
+		"max_open_bytes":  float64(cmp.Or(l.MaxOpenBytes, sni.DefaultMaxOpenBytes)),
+		"max_connections": float64(cmp.Or(l.MaxConnections, sni.DefaultMaxConnections)),
+		"max_handshakes":  float64(cmp.Or(l.MaxHandshakes, sni.DefaultMaxHandshakes)),
+		"max_per_client":  float64(cmp.Or(l.MaxPerClient, sni.DefaultMaxPerClient)),
+		"new_per_second":  float64(cmp.Or(l.NewPerSecond, sni.DefaultNewPerSecond)),
+		"new_burst":       float64(cmp.Or(l.NewBurst, sni.DefaultNewBurst)),
+		"max_per_pod":     float64(cmp.Or(l.MaxPerPod, sni.DefaultMaxPerPod)),
+		"max_per_tenant":  float64(cmp.Or(l.MaxPerTenant, sni.DefaultMaxPerTenant)),
+	}
 }
 
 func number(b bool) float64 {

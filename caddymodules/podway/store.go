@@ -21,6 +21,7 @@ var (
 	cancels  = sni.NewCancels()
 	through  = new(sni.PassthroughCount)
 	draining sync.Once
+	leaving  atomic.Bool // it takes no new connections any more
 )
 
 // What configurations with the same settings share.
@@ -37,6 +38,7 @@ type store struct {
 	table   *routes.Table
 	watcher *redisroutes.Watcher
 	cancels *sharedCancels
+	records *recorder
 	log     *currentLog
 
 	start  sync.Once
@@ -62,6 +64,11 @@ func newStore(opts redisroutes.WatcherOptions) (*store, error) {
 		return nil, err
 	}
 	s.cancels = newSharedCancels(keys, s.log)
+	stream, err := redisroutes.NewConnectionLog(opts.Redis, opts.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	s.records = newRecorder(stream, s.log)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -72,6 +79,7 @@ func (s *store) run() {
 		s.tasks.Go(func() { _ = s.watcher.Run(s.ctx) }) // its error is always nil
 		s.tasks.Go(s.awaitTable)
 		s.cancels.run()
+		s.records.run()
 	})
 }
 
@@ -107,6 +115,7 @@ func (s *store) Destruct() error {
 	s.cancel()
 	s.tasks.Wait()
 	s.cancels.close()
+	s.records.close()
 	last := true
 	stores.Range(func(_, _ any) bool { last = false; return false })
 	if last {

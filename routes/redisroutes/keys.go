@@ -13,6 +13,7 @@ const DefaultNamespace = "default"
 type keys struct {
 	version, epoch, routes, log, complete string
 	cancel                                string // with an id after it
+	connections                           string
 }
 
 // namespaceRE admits nothing that could end the hash tag early.
@@ -31,5 +32,7 @@ func newKeys(namespace string) (keys, error) {
 		log:      key("log"),
 		complete: key("complete"),
 		cancel:   key("cancel:"),
+
+		connections: key("connections"),
 	}, nil
 }

@@ -1,0 +1,53 @@
+package sni
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/tapis-project/podway/routes"
+)
+
+// Record says what became of one connection to a TCP route.
+type Record struct {
+	Route    *routes.Entry
+	Client   netip.AddrPort
+	Since    time.Time
+	Duration time.Duration
+	Received int64  // bytes from the client
+	Sent     int64  // bytes to the client
+	Result   string // "ended", "failed", "revoked", "kicked", "draining", or the label of an [Outcome]
+}
+
+// resultOf names how a session ended.
+func resultOf(err error) string {
+	switch {
+	case err == nil:
+		return "ended"
+	case errors.Is(err, ErrKicked):
+		return "kicked"
+	case errors.Is(err, ErrRevoked):
+		return "revoked"
+	case errors.Is(err, ErrDraining):
+		return "draining"
+	default:
+		return "failed"
+	}
+}
+
+// recordRefusal notes a connection that did not become a session.
+func (d *Demux) recordRefusal(e *routes.Entry, client netip.AddrPort, since time.Time, why Outcome) {
+	if d.Record != nil {
+		d.Record(Record{Route: e, Client: client, Since: since, Duration: time.Since(since), Result: why.String()})
+	}
+}
+
+// recordSession notes a session that has ended.
+func (d *Demux) recordSession(x *Session, err error) {
+	if d.Record != nil {
+		d.Record(Record{
+			Route: x.Entry, Client: x.Client, Since: x.Since, Duration: time.Since(x.Since),
+			Received: x.received.Load(), Sent: x.sent.Load(), Result: resultOf(err),
+		})
+	}
+}
