@@ -541,7 +541,7 @@ func TestReload(t *testing.T) {
 			}
 		}()
 	}
-	for i := range 8 {
+	for i := range 20 {
 		e.load(fmt.Sprintf("%dms", 1000+i))
 		for range 10 {
 			select {
