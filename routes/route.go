@@ -100,11 +100,18 @@ type Route struct {
 	// Gate puts a Tapis login in front of the pod. Nil means open.
 	Gate *Gate `json:"gate,omitempty"`
 
+	// AccessGate admits those who redeemed a share. With Gate set too, either
+	// admits. Nil means that shares count for nothing. HTTP only.
+	AccessGate *AccessGate `json:"access_gate,omitempty"`
+
 	// CORS lets the edge answer preflights. Nil leaves CORS to the pod. HTTP only.
 	CORS *CORS `json:"cors,omitempty"`
 
 	// Compression of responses by the edge. Nil means none. HTTP only.
 	Compression *Compression `json:"compression,omitempty"`
+
+	// Headers that the edge sets or removes. Nil changes none. HTTP only.
+	Headers *HeaderRules `json:"headers,omitempty"`
 
 	// Limits override the edge's own. Nil means the edge's defaults.
 	Limits *Limits `json:"limits,omitempty"`
@@ -128,6 +135,13 @@ type Gate struct {
 	ExcludedPathRegex []string `json:"excluded_path_regex,omitempty"`
 
 	// ReturnPath is where a login ends if the first page is unknown. Default: "/".
+	ReturnPath string `json:"return_path,omitempty"`
+}
+
+// AccessGate lets people pass who have no account, by links and passwords. Which
+// there are is published apart from the route.
+type AccessGate struct {
+	// ReturnPath is where those who redeemed a share begin. Default: "/".
 	ReturnPath string `json:"return_path,omitempty"`
 }
 
@@ -242,11 +256,17 @@ func (r Route) Validate() error {
 	if r.Gate != nil {
 		r.Gate.validate(r.Protocol, bad)
 	}
+	if r.AccessGate != nil {
+		r.AccessGate.validate(r.Protocol, bad)
+	}
 	if r.CORS != nil {
 		r.CORS.validate(r.Protocol, bad)
 	}
 	if r.Compression != nil {
 		r.Compression.validate(r.Protocol, bad)
+	}
+	if r.Headers != nil {
+		r.Headers.validate(r.Protocol, bad)
 	}
 	if r.Limits != nil && r.Limits.MaxConnections < 0 {
 		bad("limits.max_connections", "%d is negative", r.Limits.MaxConnections)
@@ -280,10 +300,28 @@ func (g *Gate) validate(p Protocol, bad func(field, format string, args ...any))
 			bad("gate.excluded_path_regex", "%v", err)
 		}
 	}
-	if p := g.ReturnPath; p != "" && (!strings.HasPrefix(p, "/") || strings.HasPrefix(p, "//")) {
-		bad("gate.return_path", "%q is not an absolute path on the pod's host", p)
+	if !isReturnPath(g.ReturnPath) {
+		bad("gate.return_path", notReturnPath, g.ReturnPath)
 	}
 }
+
+func (g *AccessGate) validate(p Protocol, bad func(field, format string, args ...any)) {
+	if p != HTTP {
+		bad("access_gate", onlyHTTP)
+	}
+	if !isReturnPath(g.ReturnPath) {
+		bad("access_gate.return_path", notReturnPath, g.ReturnPath)
+	}
+}
+
+const notReturnPath = "%q is not an absolute path on the pod's host"
+
+func isReturnPath(p string) bool {
+	return p == "" || (strings.HasPrefix(p, "/") && !strings.HasPrefix(p, "//"))
+}
+
+// Gated reports whether not everyone may pass to the pod.
+func (r *Route) Gated() bool { return r.Gate != nil || r.AccessGate != nil }
 
 func (c *CORS) validate(p Protocol, bad func(field, format string, args ...any)) {
 	if p != HTTP {

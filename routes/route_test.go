@@ -77,6 +77,9 @@ func TestValidate(t *testing.T) {
 		{"a relative excluded path", func(r *Route) { r.Gate = &Gate{ExcludedPaths: []string{"a"}} }, `excluded_paths: "a" does not start with /`},
 		{"a bad excluded pattern", func(r *Route) { r.Gate = &Gate{ExcludedPathRegex: []string{"("}} }, "excluded_path_regex: "},
 		{"a return path", func(r *Route) { r.Gate = &Gate{ReturnPath: "/home"} }, ""},
+		{"an access gate", func(r *Route) { r.AccessGate = &AccessGate{ReturnPath: "/start"} }, ""},
+		{"an access gate before tcp", func(r *Route) { r.Protocol, r.AccessGate = TCP, &AccessGate{} }, "access_gate: only http routes have one"},
+		{"an access gate with a return path on another host", func(r *Route) { r.AccessGate = &AccessGate{ReturnPath: "//evil.example"} }, "access_gate.return_path: "},
 		{"a return path on another host", func(r *Route) { r.Gate = &Gate{ReturnPath: "//evil.example"} }, "return_path: "},
 		{"a relative return path", func(r *Route) { r.Gate = &Gate{ReturnPath: "home"} }, "return_path: "},
 

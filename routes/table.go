@@ -16,6 +16,7 @@ type Entry struct {
 
 	allow    []netip.Prefix
 	excluded []*regexp.Regexp
+	users    map[string]struct{} // of the gate, lower-case
 }
 
 // Compile validates r and parses it for serving.
@@ -35,6 +36,10 @@ func Compile(r Route) (*Entry, error) {
 		for _, p := range r.Gate.ExcludedPathRegex {
 			e.excluded = append(e.excluded, regexp.MustCompile(p)) // validated above
 		}
+		e.users = make(map[string]struct{}, len(r.Gate.AllowedUsers))
+		for _, u := range r.Gate.AllowedUsers {
+			e.users[strings.ToLower(u)] = struct{}{}
+		}
 	}
 	return e, nil
 }
@@ -48,17 +53,53 @@ func (e *Entry) Allows(client netip.Addr) bool {
 	return slices.ContainsFunc(e.allow, func(p netip.Prefix) bool { return p.Contains(client) })
 }
 
+// Admits reports whether the gate lets a user of a tenant pass. The names in its
+// list are compared without regard to case:
+//
+//	alice       a user of the route's tenant
+//	alice@tacc  a user of one of the gate's other tenants
+//	*@tacc      everyone of that tenant
+//	*           everyone of the route's tenant and of the other tenants
+//
+// It is false for a route without a gate.
+func (e *Entry) Admits(tenant, username string) bool {
+	if e.Gate == nil || username == "" {
+		return false
+	}
+	guest := tenant != e.Tenant
+	if guest && !slices.Contains(e.Gate.Tenants, tenant) {
+		return false
+	}
+	name := strings.ToLower(username)
+	switch {
+	case e.lists("*"):
+		return true
+	case guest:
+		return e.lists("*@"+tenant) || e.lists(name+"@"+tenant)
+	default:
+		// A user who is called like a guest is not the guest.
+		i := strings.LastIndexByte(name, '@')
+		return e.lists(name) && (i < 0 || !slices.Contains(e.Gate.Tenants, name[i+1:]))
+	}
+}
+
+func (e *Entry) lists(name string) bool {
+	_, ok := e.users[strings.ToLower(name)]
+	return ok
+}
+
 // ExcludedPatterns are the compiled patterns of the gate's ExcludedPathRegex.
 func (e *Entry) ExcludedPatterns() []*regexp.Regexp { return e.excluded }
 
 // SameTarget reports whether connections that were opened under old may go on
-// under e: both live, same run, same upstream side. Settings that decide who
-// may connect are not compared; the edge checks those per connection.
+// under e: both live, same run, same upstream side, and no gate where there was
+// none. Other settings that decide who may connect are not compared; the edge
+// checks those per connection.
 func (e *Entry) SameTarget(old *Entry) bool {
 	return e.State == Live && old.State == Live &&
 		e.Tenant == old.Tenant && e.Pod == old.Pod && e.Net == old.Net &&
 		e.Instance == old.Instance && e.Protocol == old.Protocol && e.TLS == old.TLS &&
-		slices.Equal(e.Upstreams, old.Upstreams)
+		(old.Gated() || !e.Gated()) && slices.Equal(e.Upstreams, old.Upstreams)
 }
 
 // Table holds the routes an edge serves, by host. Reads take no lock and a
