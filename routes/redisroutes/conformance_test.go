@@ -393,6 +393,7 @@ func TestDamagedKeysAreMended(t *testing.T) {
 		{"the epoch is another", []any{"set", "podway:{default}:epoch", "x"}},
 		{"the mark is removed", []any{"del", "podway:{default}:complete"}},
 		{"the log is removed", []any{"del", "podway:{default}:log"}},
+		{"the log is trimmed to nothing", []any{"xtrim", "podway:{default}:log", "maxlen", "0"}},
 		{"the log has a foreign entry", []any{"xadd", "podway:{default}:log", "*", "a", "b"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -613,6 +614,11 @@ func TestOtherHistoryOfTheSameVersionIsNoticed(t *testing.T) {
 		s.do(t, "xadd", "podway:{default}:log", "3-0", "host", "c.pods.dev.localhost", "route",
 			s.client.HGet(t.Context(), "podway:{default}:routes", "c.pods.dev.localhost").Val())
 		e = startEdge(t, s, keep)
+		both := maps.Clone(cp.hosts())
+		maps.Copy(both, again.hosts())
+		e.serves(both) // what was lost may be published again
+		e.reaches("holding", func(s Status) bool { return s.Synced && s.Held == 1 })
+		e.Confirm()
 		e.serves(again.hosts())
 	})
 }

@@ -51,7 +51,9 @@
 //
 // An epoch ends when Redis lost writes: it was restarted empty, a lagging replica
 // took over, an operator removed keys. Whoever published notices, begins a new
-// epoch and publishes everything again; until then readers keep what the new epoch
-// lacks, see [WatcherOptions.HoldTime]. The table is never cleared, and a record
-// that can't be used changes nothing but a counter.
+// epoch and publishes everything again; until then readers keep what Redis lacks,
+// see [WatcherOptions.HoldTime]. Readers may notice first: the version went back,
+// the entry of a version is another one, or most of the table is missing. The mark
+// that the epoch was complete then counts for nothing. The table is never cleared,
+// and a record that can't be used changes nothing but a counter.
 package redisroutes

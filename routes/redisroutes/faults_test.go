@@ -245,25 +245,6 @@ func TestFiveThousandPods(t *testing.T) {
 	}
 }
 
-// The edge needs no right to write, and no other keys.
-func TestEdgeWithTheRightToReadOnly(t *testing.T) {
-	s := startReal(t)
-	s.do(t, "acl", "setuser", "edge", "on", ">pw", "~podway:{default}:*", "+@connection", "+mget", "+hscan", "+xread", "+xrange")
-	cp := startControlPlane(t, s)
-	cp.set("db", "1")
-	o, err := ParseURL("redis://edge:pw@" + s.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := startEdge(t, s, func(w *WatcherOptions) { w.Redis = o })
-	e.serves(cp.hosts())
-	cp.set("db", "2")
-	e.serves(cp.hosts())
-	s.do(t, "client", "kill", "user", "edge")
-	cp.set("db", "3")
-	e.serves(cp.hosts())
-}
-
 func TestCluster(t *testing.T) {
 	s := startReal(t, "--cluster-enabled", "yes")
 	s.do(t, "cluster", "addslotsrange", "0", "16383")

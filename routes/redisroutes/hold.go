@@ -1,33 +1,60 @@
 package redisroutes
 
-import "time"
+import (
+	"context"
+	"math"
+	"time"
+)
+
+// unreached is a version that no Redis has. A table with it has changes of its
+// epoch that Redis lacks, and is known to after a restart too.
+const unreached = math.MaxUint64
 
 // holds decides whether routes that Redis lacks are served on for now. complete
-// says that the control plane has published everything in the epoch.
+// says that the control plane has published everything in the epoch, lost that
+// Redis has forgotten a part of the epoch, which the mark cannot know of.
 //
 //	same epoch, at most half of the table missed   drop: changes that were missed
 //	same epoch, more than half missed              hold: no publisher works like that
+//	same epoch, writes were lost                   hold: they are published again
 //	same epoch, some held already                  hold on
 //	another epoch, not complete                    hold: they may not be published yet
 //	another epoch, complete                        drop: the control plane says so
-func (w *Watcher) holds(gone int, epoch string, complete bool) bool {
-	if epoch == w.pos.epoch && epoch != "" {
-		return 2*gone > w.table.Len() || (len(w.held) > 0 && !complete)
+func (w *Watcher) holds(gone int, epoch string, complete, lost bool) bool {
+	if epoch != w.pos.epoch || epoch == "" {
+		return !complete
 	}
-	return !complete
+	if len(w.held) > 0 && (!complete || w.heldFrom.version > 0) {
+		return true // a mark that was there before says nothing
+	}
+	return lost || 2*gone > w.table.Len()
 }
 
-// hold holds or drops the routes of the hosts that are gone.
-func (w *Watcher) hold(gone []string, hold bool, epoch string) {
-	if !hold {
-		clear(w.held)
-		for _, host := range gone {
-			w.remove(host)
-		}
-		return
+// lost reports whether Redis has forgotten changes of the epoch that the table has:
+// it was restored, or a replica took over that had not got them.
+func (w *Watcher) lost(ctx context.Context, h head) (bool, error) {
+	pos := w.position()
+	if h.epoch == "" || h.epoch != pos.epoch {
+		return false, nil
 	}
+	if h.version < pos.version {
+		return true, nil
+	}
+	if pos.digest == 0 {
+		return false, nil // nothing to compare with
+	}
+	c, ok, err := w.src.at(ctx, pos.version)
+	return ok && c.digest() != pos.digest, err
+}
+
+// hold serves the routes of the hosts that are gone on, because Redis lost them or
+// may have.
+func (w *Watcher) hold(gone []string, epoch string, complete bool) {
 	if len(w.held) == 0 {
-		w.heldFrom = w.pos.epoch
+		w.heldFrom = position{epoch: w.pos.epoch}
+		if complete && epoch == w.pos.epoch {
+			w.heldFrom.version = unreached
+		}
 	}
 	if len(w.held) == 0 || epoch != w.pos.epoch {
 		w.heldSince = time.Now()
@@ -39,6 +66,14 @@ func (w *Watcher) hold(gone []string, hold bool, epoch string) {
 	if len(gone) > 0 {
 		w.log.Warn("serving routes that redis lost until all are published again",
 			"routes", len(gone), "epoch", epoch, "hold_time", w.opts.HoldTime)
+	}
+}
+
+// drop removes the hosts that are gone.
+func (w *Watcher) drop(gone []string) {
+	clear(w.held)
+	for _, host := range gone {
+		w.remove(host)
 	}
 }
 

@@ -332,7 +332,8 @@ func (p *Publisher) follow(ctx context.Context, h head) error {
 	for p.idx.version < h.version {
 		changes, err := p.src.after(ctx, p.idx.version, 0)
 		if errors.Is(err, errGap) || (err == nil && len(changes) == 0) {
-			return p.load(ctx) // another publisher was busy; nothing is lost
+			// Another publisher was busier than the log is long, or something is lost.
+			return p.startOver(ctx, h, "the log does not continue")
 		}
 		if err != nil {
 			return err

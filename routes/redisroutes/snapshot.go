@@ -280,7 +280,7 @@ func (w *Watcher) awaitChange(ctx context.Context) bool {
 func (w *Watcher) savedPosition() position {
 	switch {
 	case len(w.held) > 0:
-		return position{epoch: w.heldFrom}
+		return w.heldFrom
 	case len(w.bad) > 0:
 		return position{epoch: w.pos.epoch}
 	default:

@@ -1,7 +1,6 @@
 package redisroutes
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -20,10 +19,13 @@ import (
 //	rediss://user:password@redis.example/2      TLS, ACL user, database 2
 //	rediss://:password@a,b,c:26379?master=main  Sentinel: its addresses, the master's name
 //	rediss://:password@a:7000,b:7000?cluster=true
+//	rediss://user:password@redis.example?ca=/etc/redis/ca.crt&cert=/etc/redis/client.crt&key=/etc/redis/client.key
 //
 // The port defaults to 6379, or 26379 for Sentinel. Sentinels with a login of
-// their own take it from sentinel_user and sentinel_password. Errors never hold
-// the URL, which may carry a password.
+// their own take it from sentinel_user and sentinel_password. With TLS, ca is a
+// file of the certificates to trust (default: the system's), and cert and key are
+// the files of a client certificate, read again for each connection. Errors never
+// hold the URL, which may carry a password.
 func ParseURL(s string) (*redis.UniversalOptions, error) {
 	o, err := parseURL(s)
 	if err != nil {
@@ -52,7 +54,8 @@ func parseURL(s string) (*redis.UniversalOptions, error) {
 		// Readers follow moves of a server by reconnecting.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
-	if err := setQuery(o, u.RawQuery); err != nil {
+	files, err := setQuery(o, u.RawQuery)
+	if err != nil {
 		return nil, err
 	}
 	if o.Addrs, err = parseAddrs(rest[begin:end], o.MasterName != ""); err != nil {
@@ -71,16 +74,23 @@ func parseURL(s string) (*redis.UniversalOptions, error) {
 	if o.DB != 0 && o.IsClusterMode {
 		return nil, errors.New("a cluster has no databases but 0")
 	}
+	if scheme == "redis" && files != (tlsFiles{}) {
+		return nil, errors.New(`ca, cert and key need "rediss://"`)
+	}
 	if scheme == "rediss" {
-		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		if o.TLSConfig, err = files.config(); err != nil {
+			return nil, err
+		}
 	}
 	return o, nil
 }
 
-func setQuery(o *redis.UniversalOptions, raw string) error {
+// setQuery reads the settings behind the question mark. It returns those of TLS.
+func setQuery(o *redis.UniversalOptions, raw string) (tlsFiles, error) {
+	var files tlsFiles
 	query, err := url.ParseQuery(raw)
 	if err != nil {
-		return errors.New("its query is malformed")
+		return files, errors.New("its query is malformed")
 	}
 	for name := range query {
 		value := query.Get(name)
@@ -93,16 +103,22 @@ func setQuery(o *redis.UniversalOptions, raw string) error {
 			o.SentinelPassword = value
 		case "cluster":
 			if o.IsClusterMode, err = strconv.ParseBool(value); err != nil {
-				return errors.New("cluster is neither true nor false")
+				return files, errors.New("cluster is neither true nor false")
 			}
+		case "ca":
+			files.ca = value
+		case "cert":
+			files.cert = value
+		case "key":
+			files.key = value
 		default:
-			return fmt.Errorf("unknown setting %q; master, cluster, sentinel_user and sentinel_password are known", name)
+			return files, fmt.Errorf("unknown setting %q; master, cluster, sentinel_user, sentinel_password, ca, cert and key are known", name)
 		}
 	}
 	if o.MasterName != "" && o.IsClusterMode {
-		return errors.New("master and cluster exclude each other")
+		return files, errors.New("master and cluster exclude each other")
 	}
-	return nil
+	return files, nil
 }
 
 func parseAddrs(list string, sentinel bool) ([]string, error) {

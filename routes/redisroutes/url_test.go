@@ -68,6 +68,11 @@ func TestParseURLRefuses(t *testing.T) {
 		{"a database of a cluster", "redis://a/1?cluster=true", "no databases but 0"},
 		{"a misspelt setting", "redis://a?masster=x", `unknown setting "masster"`},
 		{"a setting of another type", "redis://a?cluster=maybe", "neither true nor false"},
+		{"files of TLS without TLS", "redis://a?ca=/ca.crt", `need "rediss://"`},
+		{"no authority in that file", "rediss://a?ca=/nowhere/ca.crt", "reading ca"},
+		{"a file that holds no authority", "rediss://a?ca=url_test.go", "no certificate in url_test.go"},
+		{"a certificate without key", "rediss://a?cert=/client.crt", "cert and key go together"},
+		{"no certificate in that file", "rediss://a?cert=/nowhere/c.crt&key=/nowhere/c.key", "reading cert and key"},
 		{"a bad escape", "redis://:%zz@a", "malformed"},
 		{"a bad query", "redis://a?x=%zz", "malformed"},
 	} {

@@ -80,7 +80,7 @@ type Watcher struct {
 	bad       map[string]struct{} // hosts whose record can't be used
 	held      map[string]struct{} // hosts that are served on, see HoldTime
 	heldSince time.Time
-	heldFrom  string // epoch of the table when it began to hold
+	heldFrom  position // of the table when it began to hold, see hold
 
 	following      bool
 	loaded         bool
@@ -344,6 +344,10 @@ func (w *Watcher) resync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	lost, err := w.lost(ctx, h)
+	if err != nil {
+		return err
+	}
 	pos := position{epoch: h.epoch, version: h.version}
 	if c, ok, err := w.src.at(ctx, h.version); err == nil && ok {
 		pos.digest = c.digest()
@@ -351,7 +355,7 @@ func (w *Watcher) resync(ctx context.Context) error {
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.install(all, pos, h.complete)
+	w.install(all, pos, h.complete, lost)
 	w.log.Info("read all routes", "routes", len(all), "bad_records", len(w.bad), "held", len(w.held),
 		"epoch", h.epoch, "version", h.version, "duration", time.Since(start))
 	return nil
@@ -373,7 +377,7 @@ func (w *Watcher) find(host, raw string) found {
 }
 
 // install makes the table equal to what was found, except for what is held.
-func (w *Watcher) install(all map[string]found, pos position, complete bool) {
+func (w *Watcher) install(all map[string]found, pos position, complete, lost bool) {
 	var gone []string
 	w.table.Range(func(e *routes.Entry) bool {
 		if _, ok := all[e.Host]; !ok {
@@ -381,8 +385,11 @@ func (w *Watcher) install(all map[string]found, pos position, complete bool) {
 		}
 		return true
 	})
-	hold := w.holds(len(gone), pos.epoch, complete)
-	w.hold(gone, hold, pos.epoch)
+	if w.holds(len(gone), pos.epoch, complete, lost) {
+		w.hold(gone, pos.epoch, complete)
+	} else {
+		w.drop(gone)
+	}
 
 	w.replaceBad(all)
 	for host, f := range all {
@@ -477,6 +484,9 @@ func (w *Watcher) Status() Status {
 		Held:           len(w.held),
 		Resyncs:        w.resyncs,
 		SnapshotErrors: w.snapshotErrors,
+	}
+	if s.Version == unreached {
+		s.Version = 0
 	}
 	if !s.Synced {
 		s.Stale = time.Since(w.created)

@@ -38,22 +38,27 @@ func TestHolds(t *testing.T) {
 		gone     int
 		complete bool
 		want     bool
+		lost     uint64 // version of the table when writes were lost, of a hold too
 	}{
-		{"a few changes were missed", "e", "e", 10, 0, 5, true, false},
-		{"more than half is missing", "e", "e", 10, 0, 6, true, true},
-		{"more than half is missing, nothing is complete", "e", "e", 10, 0, 6, false, true},
-		{"some are held already", "e", "e", 10, 3, 3, false, true},
-		{"those that are held are confirmed", "e", "e", 10, 3, 3, true, false},
-		{"a new epoch has just begun", "e", "f", 10, 0, 1, false, true},
-		{"a new epoch is complete", "e", "f", 10, 0, 10, true, false},
-		{"redis is empty", "e", "", 10, 0, 10, false, true},
-		{"redis is still empty", "", "", 10, 10, 10, false, true},
-		{"the first publisher begins", "", "f", 10, 10, 9, false, true},
-		{"the first publisher is done", "", "f", 10, 3, 3, true, false},
+		{"a few changes were missed", "e", "e", 10, 0, 5, true, false, 0},
+		{"writes of a complete epoch are lost", "e", "e", 10, 0, 1, true, true, 7},
+		{"what was lost is still missing, in part", "e", "e", 10, 3, 3, true, true, 7},
+		{"what was lost is complete in a new epoch", "e", "f", 10, 3, 3, true, false, 7},
+		{"more than half is missing", "e", "e", 10, 0, 6, true, true, 0},
+		{"more than half is missing, nothing is complete", "e", "e", 10, 0, 6, false, true, 0},
+		{"some are held already", "e", "e", 10, 3, 3, false, true, 0},
+		{"those that are held are confirmed", "e", "e", 10, 3, 3, true, false, 0},
+		{"a new epoch has just begun", "e", "f", 10, 0, 1, false, true, 0},
+		{"a new epoch is complete", "e", "f", 10, 0, 10, true, false, 0},
+		{"redis is empty", "e", "", 10, 0, 10, false, true, 0},
+		{"redis is still empty", "", "", 10, 10, 10, false, true, 0},
+		{"the first publisher begins", "", "f", 10, 10, 9, false, true, 0},
+		{"the first publisher is done", "", "f", 10, 3, 3, true, false, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			e := newEdge(t, WatcherOptions{Redis: &redis.UniversalOptions{}})
 			e.pos.epoch = tc.from
+			e.heldFrom.version = tc.lost
 			for i := range tc.size {
 				r, err := routes.Compile(route("db", "n"+strings.Repeat("x", i), "1"))
 				if err != nil {
@@ -64,7 +69,7 @@ func TestHolds(t *testing.T) {
 					e.held[r.Host] = struct{}{}
 				}
 			}
-			if got := e.holds(tc.gone, tc.to, tc.complete); got != tc.want {
+			if got := e.holds(tc.gone, tc.to, tc.complete, tc.lost > 0); got != tc.want {
 				t.Errorf("got %v, want %v", got, tc.want)
 			}
 		})
