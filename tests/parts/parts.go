@@ -107,7 +107,7 @@ func (r *Redis) Start() {
 	r.t.Helper()
 	args := append([]string{
 		"--bind", "127.0.0.1", "--port", strconv.Itoa(r.port),
-		"--save", "", "--appendonly", "no", "--dir", r.Dir, "--daemonize", "no",
+		"--save", "", "--appendonly", "no", "--dir", r.Dir, "--daemonize", "no", "--repl-diskless-sync-delay", "0",
 	}, r.Args...)
 	r.cmd, r.done = run(r.t, r.bin, args, nil)
 	waitTCP(r.t, r.Addr, r.done)
