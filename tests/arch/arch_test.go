@@ -23,10 +23,11 @@ var rules = []struct {
 	why    string
 }{
 	{"routes/redisroutes", []string{"routes", "tests/parts"}, "both halves use it, so it knows neither"},
+	{"routes/redisgate", []string{"routes", "tests/parts"}, "both halves use it, so it knows neither"},
 	{"routes", nil, "the contract of the two halves is a leaf"},
 	{"sni", []string{"routes", "tests/parts"}, "wire code knows neither Caddy nor Redis"},
 	{"caddymodules", []string{"routes", "routes/redisroutes", "sni", "tests/parts", "edge"}, "the edge needs nothing of the control plane"},
-	{"edge", []string{"caddymodules", "routes", "sni/snitest", "tests/parts"}, "the program is two import lines, and its tests drive it from outside"},
+	{"edge", []string{"caddymodules", "routes", "sni/snitest", "sni/pgwire", "tests/parts"}, "the program is two import lines, and its tests drive it from outside"},
 	{"controlplane/internal/pods", []string{"routes", "tests/parts"}, "the domain knows no adapter"},
 	{"controlplane/internal/config", nil, "reads the environment, nothing else"},
 	{"controlplane/internal/devtapis", []string{"controlplane/internal/tapis", "controlplane/internal/pods"}, "it is tested with the verification code of production"},
@@ -36,7 +37,7 @@ var rules = []struct {
 	{"controlplane", []string{"controlplane/internal", "routes", "routes/redisroutes"}, "main wires everything of its half"},
 	{"podctl", nil, "a client knows the public API only"},
 	{"deploy", nil, "what is deployed is built from outside"},
-	{"tests", []string{"routes", "routes/redisroutes", "tests", "deploy/cluster"}, "black-box tests use public surfaces only"},
+	{"tests", []string{"routes", "routes/redisroutes", "sni/snitest", "tests", "deploy/cluster"}, "black-box tests use public surfaces only, and the certificates and servers that tests of sni are made with"},
 }
 
 type goPackage struct {
