@@ -13,14 +13,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/tapis-project/podway/caddymodules/podproxy/internal/h1"
 	"github.com/tapis-project/podway/caddymodules/podway"
 	"github.com/tapis-project/podway/routes"
 	"github.com/tapis-project/podway/sni"
@@ -36,16 +35,25 @@ func init() { caddy.RegisterModule(new(Handler)) }
 //
 //  1. The route of the Host: 404 if there is none, 421 if it is not HTTP.
 //  2. The route's address list, with the client's address: 403.
-//  3. The state of the pod: a page with 503 unless it is live.
-//  4. The limits of pod and tenant: 503.
-//  5. The request is registered and forwarded over HTTP/1.1, WebSockets too. It
-//     is cancelled if the route changes before it is done.
+//  3. A preflight is answered here if the route has a CORS policy.
+//  4. The login, which is an earlier handler's: 403 if that did not admit it.
+//  5. The state of the pod: a page with 503 unless it is live.
+//  6. The limits of pod and tenant: 503.
+//  7. The request is registered and forwarded: over HTTP/1.1, WebSockets too, and
+//     over HTTP/2 for gRPC. It is cancelled if the route changes before it is done.
 type Handler struct {
-	app       *podway.App
+	app       edge
 	log       *slog.Logger
-	proxy     *httputil.ReverseProxy
-	transport *transport
+	upstreams *upstreams
+	grpc      http.Handler
 	refused   sni.Throttle
+}
+
+// edge is what the handler needs of the app podway.
+type edge interface {
+	Table() *routes.Table
+	Sessions() *sni.Sessions
+	Loaded() bool
 }
 
 // CaddyModule returns the Caddy module information.
@@ -55,52 +63,41 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision finds the app that holds the routes, and the connections to pods
 // that an earlier configuration has open.
-func (h *Handler) Provision(ctx caddy.Context) (err error) {
-	h.log = ctx.Slogger()
-	if h.app, err = podway.Get(ctx); err != nil {
+func (h *Handler) Provision(ctx caddy.Context) error {
+	app, err := podway.Get(ctx)
+	if err != nil {
 		return err
 	}
-	h.transport = takeTransport(h.app.Dialer())
-	h.proxy = &httputil.ReverseProxy{
-		Rewrite:        rewrite,
-		Transport:      h.transport,
-		BufferPool:     sni.Buffers{},
-		ModifyResponse: cleanResponse,
-		ErrorHandler:   h.failed,
-		ErrorLog:       slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
-	}
+	h.serve(app, takeUpstreams(app.Dialer()), ctx.Slogger())
 	return nil
+}
+
+// serve makes the handler ready.
+func (h *Handler) serve(app edge, u *upstreams, log *slog.Logger) {
+	h.app, h.upstreams, h.log = app, u, log
+	h.grpc = newGRPC(u, log)
 }
 
 // Cleanup gives back what Provision took.
 func (h *Handler) Cleanup() error {
-	if h.transport == nil {
+	if h.upstreams == nil {
 		return nil
 	}
-	return h.transport.giveBack()
+	return h.upstreams.giveBack()
 }
-
-// request is what the steps of a forwarded request know of it.
-type request struct {
-	in     *http.Request // as it came
-	entry  *routes.Entry
-	client netip.AddrPort
-}
-
-// requestKey is the key of a *request in contexts.
-type requestKey struct{}
-
-func requestOf(ctx context.Context) *request { return ctx.Value(requestKey{}).(*request) }
 
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
-	client := clientOf(r)
+	client := addrOf(r.RemoteAddr)
 	e, p := h.route(r, client)
-	if p != nil {
+	switch {
+	case p != nil:
 		p.write(w, r)
-		return nil
+	case isPreflight(r, e):
+		preflight(w, r, e.CORS)
+	default:
+		h.forward(w, r, e, client)
 	}
-	h.forward(w, r, e, client)
 	return nil
 }
 
@@ -116,22 +113,18 @@ func (h *Handler) route(r *http.Request, client netip.AddrPort) (*routes.Entry, 
 		return nil, &pageMisdirected
 	case !e.Allows(client.Addr()):
 		return nil, &pageDenied
-	case e.Gate != nil:
+	case isPreflight(r, e):
+		return e, nil
+	case gated(e) && !admitted(r.Context()):
 		// Whoever put a login in front of this pod must not find it open.
 		return nil, &pageNoLogin
-	case r.Method == http.MethodConnect:
+	case r.Method == http.MethodConnect && !isWebSocketConnect(r):
 		return nil, &pageNoTunnel
 	case e.State != routes.Live:
 		return nil, pageOf(e.State)
 	default:
 		return e, nil
 	}
-}
-
-// clientOf returns the client's address, as the connection knows it.
-func clientOf(r *http.Request) netip.AddrPort {
-	a, _ := netip.ParseAddrPort(r.RemoteAddr) // an address of net/http; zero is allowed nowhere but everywhere
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 }
 
 // forward passes a request to the pod of e.
@@ -145,95 +138,80 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, e *routes.Entr
 		pageBusy.write(w, r)
 		return
 	}
-	x := exchange{w: innermost(w)}
+	x := &exchange{
+		h: h, w: w, control: http.NewResponseController(w), r: r, ctx: ctx,
+		entry: e, client: client, admitted: gated(e),
+	}
 	defer x.finish()
-	defer context.AfterFunc(ctx, func() { x.abort(ctx) })()
+	defer context.AfterFunc(ctx, x.ended)()
 
 	w.Header().Del("Server") // the pod's counts
-	ctx = context.WithValue(ctx, requestKey{}, &request{in: r, entry: e, client: client})
-	h.proxy.ServeHTTP(w, r.WithContext(ctx))
+	if isGRPC(r) {
+		x.call()
+		return
+	}
+	x.serve()
+}
+
+// serve passes the request to the pod, and the response to the client.
+func (x *exchange) serve() {
+	out, err := x.prepare()
+	if err != nil {
+		x.failed(err)
+		return
+	}
+	key := keyOf(x.entry, x.client)
+	res, err := x.ask(key, &out)
+	if err == nil && res.Status == http.StatusSwitchingProtocols {
+		err = x.tunnel(&out, res)
+		x.drop()
+	} else if err == nil {
+		x.answer(key, res)
+	}
+	if err != nil {
+		x.failed(err)
+	}
 }
 
 // failed answers a request that the pod did not.
-func (h *Handler) failed(w http.ResponseWriter, out *http.Request, err error) {
-	rq := requestOf(out.Context())
-	log := h.log.With("host", rq.entry.Host, "tenant", rq.entry.Tenant, "pod_id", rq.entry.Pod, "remote", rq.client)
+func (x *exchange) failed(err error) {
+	x.drop()
+	log := x.h.log.With("host", x.entry.Host, "tenant", x.entry.Tenant, "pod_id", x.entry.Pod, "remote", x.client)
 	var op *net.OpError
-	switch cause := context.Cause(out.Context()); {
+	switch cause := context.Cause(x.ctx); {
 	case errors.Is(cause, sni.ErrRevoked):
 		// The route is another one now; so is the answer.
-		_, p := h.route(rq.in, rq.client)
+		_, p := x.h.route(x.r, x.client)
 		if p == nil {
 			p = pageOf(routes.Starting)
 		}
-		p.write(w, rq.in)
+		p.write(x.w, x.r)
 	case errors.Is(cause, sni.ErrDraining):
-		pageNotReady.write(w, rq.in)
-	case cause != nil:
+		pageNotReady.write(x.w, x.r)
+	case cause != nil || errors.Is(err, errClient):
 		log.Debug("client left before the pod answered", "error", err)
 		panic(http.ErrAbortHandler) // nobody reads an answer
+	case errors.Is(err, errUnclear):
+		pageUnclear.write(x.w, x.r)
 	case errors.Is(err, sni.ErrDenied):
-		log.Error("pod has an address that must not be dialled; see upstreams of the app podway", "upstream", rq.entry.Upstreams, "error", err)
-		pageBadGateway.write(w, rq.in)
+		log.Error("pod has an address that must not be dialled; see upstreams of the app podway", "upstream", x.entry.Upstreams, "error", err)
+		pageBadGateway.write(x.w, x.r)
 	case errors.As(err, &op) && op.Op == "dial":
-		log.Warn("connecting to pod failed", "upstream", rq.entry.Upstreams, "error", err)
-		pageNotListening.write(w, rq.in)
+		log.Warn("connecting to pod failed", "upstream", x.entry.Upstreams, "error", err)
+		pageNotListening.write(x.w, x.r)
 	default:
 		log.Warn("pod failed to answer", "error", err)
-		pageBadGateway.write(w, rq.in)
+		pageBadGateway.write(x.w, x.r)
 	}
 }
 
-// exchange ends a request and its response whatever they wait for.
-type exchange struct {
-	w    http.ResponseWriter // of net/http itself
-	mu   sync.Mutex
-	done bool
-}
-
-// finish makes sure that abort does nothing after the handler has returned.
-func (x *exchange) finish() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.done = true
-}
-
-// abort ends an exchange whose route was revoked. The cancelled context ends
-// what happens on the pod's side; a client that sends or reads nothing is ended
-// by deadlines. They are set again and again, because layers above move them
-// forward with each read and write. The first moment belongs to an answer that
-// says why.
-func (x *exchange) abort(ctx context.Context) {
-	cause := context.Cause(ctx)
-	if !errors.Is(cause, sni.ErrRevoked) && !errors.Is(cause, sni.ErrDraining) {
-		return // the client left, or all is done
+// logCut tells why a response ended before its end.
+func (h *Handler) logCut(x *exchange, err error) {
+	level := slog.LevelDebug // the client left, or the route was revoked
+	if x.ctx.Err() == nil && errors.Is(err, errCut) {
+		level = slog.LevelWarn
 	}
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for range tick.C {
-		x.mu.Lock()
-		if x.done {
-			x.mu.Unlock()
-			return
-		}
-		c := http.NewResponseController(x.w)
-		past := time.Unix(1, 0)
-		_ = c.SetReadDeadline(past) // not every protocol has both
-		_ = c.SetWriteDeadline(past)
-		x.mu.Unlock()
-	}
-}
-
-// innermost returns the response writer of net/http below all wrappers. Theirs
-// may not be used by two goroutines.
-func innermost(w http.ResponseWriter) http.ResponseWriter {
-	for {
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return w
-		}
-		w = u.Unwrap()
-	}
+	h.log.Log(x.ctx, level, "response was cut", "host", x.entry.Host, "tenant", x.entry.Tenant, "pod_id", x.entry.Pod, "error", err)
 }
 
 // Interface guards
@@ -241,4 +219,5 @@ var (
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ h1.Waiter                   = (*exchange)(nil)
 )

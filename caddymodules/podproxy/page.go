@@ -56,6 +56,10 @@ var (
 		http.StatusForbidden, "fail", "Login required",
 		"This pod requires a login that is not available here.", false,
 	}
+	pageUnclear = page{
+		http.StatusBadRequest, "fail", "Unclear request",
+		"The request is not valid HTTP, or could be read in more than one way.", false,
+	}
 	pageNoTunnel = page{
 		http.StatusMethodNotAllowed, "fail", "Method not allowed",
 		"Pods are no proxies: CONNECT is not possible.", false,
@@ -188,18 +192,6 @@ func acceptsHTML(accept []string) bool {
 				continue
 			}
 			return !refused(params)
-		}
-	}
-	return false
-}
-
-// refused reports whether the parameters of a media range give it the weight 0.
-func refused(params string) bool {
-	for p := range strings.SplitSeq(params, ";") {
-		key, value, _ := strings.Cut(p, "=")
-		if strings.EqualFold(strings.TrimSpace(key), "q") {
-			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			return err == nil && q == 0
 		}
 	}
 	return false
