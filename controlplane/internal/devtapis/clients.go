@@ -48,7 +48,7 @@ type clientPatch struct {
 var clientID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
 func (s *Server) listClients(r *http.Request) (any, error) {
-	owner, err := s.caller(r)
+	owner, err := s.clientOwner(r)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (s *Server) listClients(r *http.Request) (any, error) {
 }
 
 func (s *Server) createClient(r *http.Request) (any, error) {
-	owner, err := s.caller(r)
+	owner, err := s.clientOwner(r)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func (s *Server) deleteClient(r *http.Request) (any, error) {
 // ownClient returns the client that a request names. Those of others are not
 // found.
 func (s *Server) ownClient(r *http.Request) (client, error) {
-	owner, err := s.caller(r)
+	owner, err := s.clientOwner(r)
 	if err != nil {
 		return client{}, err
 	}

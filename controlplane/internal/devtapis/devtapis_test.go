@@ -283,7 +283,7 @@ func TestPasswordGrant(t *testing.T) {
 		"another's password":   {`{"username":"testuser","password":"otheruser","grant_type":"password"}`, wrong},
 		"an unknown user":      {`{"username":"x","password":"x","grant_type":"password"}`, wrong},
 		"no password":          {`{"username":"testuser","grant_type":"password"}`, wrong},
-		"another grant":        {`{"grant_type":"implicit"}`, `Invalid grant_type "implicit"; use password or refresh_token.`},
+		"another grant":        {`{"grant_type":"implicit"}`, `Invalid grant_type "implicit"; use password, authorization_code or refresh_token.`},
 		"a refresh, no client": {`{"grant_type":"refresh_token"}`, "A client is required for grant_type refresh_token."},
 	} {
 		t.Run(name, func(t *testing.T) {

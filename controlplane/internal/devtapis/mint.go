@@ -135,6 +135,25 @@ func (s *Server) caller(r *http.Request) (string, error) {
 	return user, nil
 }
 
+// clientOwner returns whose clients a request is about: the caller's, or those of
+// the user whom a service acts for. Services do so in every tenant.
+func (s *Server) clientOwner(r *http.Request) (string, error) {
+	tenant, user := r.Header.Get("X-Tapis-Tenant"), r.Header.Get("X-Tapis-User")
+	if tenant == "" && user == "" {
+		return s.caller(r)
+	}
+	c, err := s.parse(s.tenants[0], r.Header.Get("X-Tapis-Token"))
+	name, _ := c["tapis/username"].(string)
+	_, known := s.services[name]
+	switch {
+	case err != nil || c["tapis/token_type"] != "access" || c["tapis/account_type"] != "service" || !known:
+		return "", problemf(http.StatusUnauthorized, "Invalid Tapis token.")
+	case tenant != s.tenantOf(r).ID || user == "":
+		return "", problemf(http.StatusForbidden, "X-Tapis-Tenant and X-Tapis-User must name a user of the tenant that is asked.")
+	}
+	return user, nil
+}
+
 // newUUID returns a random UUID (version 4), the form of a jti.
 func newUUID() string {
 	var b [16]byte

@@ -14,6 +14,9 @@ type tokenRequest struct {
 	Username     string `json:"username"`
 	Password     string `json:"password"`
 	RefreshToken string `json:"refresh_token"`
+	Code         string `json:"code"`
+	RedirectURI  string `json:"redirect_uri"`
+	CodeVerifier string `json:"code_verifier"` // PKCE
 }
 
 // tokenResult is an access token, and a refresh token for clients.
@@ -64,8 +67,10 @@ func (s *Server) createToken(r *http.Request) (any, error) {
 		return s.passwordGrant(t, client, req)
 	case "refresh_token":
 		return s.refreshGrant(t, client, req)
+	case "authorization_code":
+		return s.codeGrant(t, client, req)
 	default:
-		return nil, problemf(http.StatusBadRequest, "Invalid grant_type %q; use password or refresh_token.", req.GrantType)
+		return nil, problemf(http.StatusBadRequest, "Invalid grant_type %q; use password, authorization_code or refresh_token.", req.GrantType)
 	}
 }
 
@@ -84,6 +89,9 @@ func readTokenRequest(r *http.Request) (tokenRequest, error) {
 		Username:     r.PostForm.Get("username"),
 		Password:     r.PostForm.Get("password"),
 		RefreshToken: r.PostForm.Get("refresh_token"),
+		Code:         r.PostForm.Get("code"),
+		RedirectURI:  r.PostForm.Get("redirect_uri"),
+		CodeVerifier: r.PostForm.Get("code_verifier"),
 	}, nil
 }
 

@@ -79,6 +79,8 @@ type Server struct {
 	users    []User
 	services map[string]string
 	clients  *clientStore
+	codes    *shortLived[code]
+	sessions *shortLived[session]
 
 	mux *http.ServeMux
 	now func() time.Time
@@ -123,6 +125,7 @@ func New(o Options) (*Server, error) {
 	if s.clients, err = openClients(o.Dir); err != nil {
 		return nil, err
 	}
+	s.codes, s.sessions = newCodes(s.now), newSessions(s.now)
 	s.mux = s.routes()
 	return s, nil
 }
@@ -153,8 +156,7 @@ func (s *Server) addTenant(t Tenant, dir string) error {
 	return nil
 }
 
-// routes lists the endpoints. Those of the login by browser have their place
-// beside the OAuth2 ones.
+// routes lists the endpoints.
 func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]handler{
@@ -178,6 +180,18 @@ func (s *Server) routes() *http.ServeMux {
 		"/":                                  notFound,
 	} {
 		mux.Handle(pattern, s.handle(h))
+	}
+	// Forms of other sites must not log anybody in or give consent.
+	guard := http.NewCrossOriginProtection()
+	for pattern, h := range map[string]http.HandlerFunc{
+		"GET /v3/oauth2/authorize":  s.getAuthorize,
+		"POST /v3/oauth2/authorize": s.postAuthorize,
+		"GET /v3/oauth2/login":      s.getLogin,
+		"POST /v3/oauth2/login":     s.postLogin,
+		"GET /v3/oauth2/logout":     s.getLogout,
+		"POST /v3/oauth2/logout":    s.postLogout,
+	} {
+		mux.Handle(pattern, guard.Handler(http.MaxBytesHandler(h, maxBody)))
 	}
 	return mux
 }
