@@ -59,6 +59,16 @@ func (e statusError) Error() string {
 	return fmt.Sprintf("status %d %s", int(e), http.StatusText(int(e)))
 }
 
+// takenError is a statusError of which the answer said that what was to be made is
+// there already.
+type takenError struct{ statusError }
+
+// Unwrap returns the status.
+func (e takenError) Unwrap() error { return e.statusError }
+
+// taken is in the message of the authenticator for a client id that is taken.
+const taken = "This change would violate uniqueness constraints"
+
 // get reads the result of a GET request into result.
 func (c *client) get(ctx context.Context, url string, result any, edit ...func(*http.Request)) error {
 	return c.call(ctx, http.MethodGet, url, nil, result, edit...)
@@ -71,6 +81,15 @@ func (c *client) post(ctx context.Context, url string, body, result any, edit ..
 		return fmt.Errorf("encoding request: %w", err)
 	}
 	return c.call(ctx, http.MethodPost, url, b, result, edit...)
+}
+
+// put is post with another method.
+func (c *client) put(ctx context.Context, url string, body, result any, edit ...func(*http.Request)) error {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encoding request: %w", err)
+	}
+	return c.call(ctx, http.MethodPut, url, b, result, edit...)
 }
 
 // call makes a request, edited by edit, and decodes the result out of the
@@ -99,6 +118,8 @@ func (c *client) call(ctx context.Context, method, url string, body []byte, resu
 		return fmt.Errorf("reading answer of %s: %w", url, err)
 	case len(answer) > maxResponseBytes:
 		return fmt.Errorf("reading answer of %s: more than %d bytes", url, maxResponseBytes)
+	case resp.StatusCode == http.StatusBadRequest && bytes.Contains(answer, []byte(taken)):
+		return fmt.Errorf("calling %s: %w", url, takenError{statusError(resp.StatusCode)})
 	case resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated:
 		return fmt.Errorf("calling %s: %w", url, statusError(resp.StatusCode))
 	}

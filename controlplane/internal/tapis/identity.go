@@ -3,6 +3,7 @@ package tapis
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -23,7 +24,8 @@ type Options struct {
 	Site string
 
 	// Service is our own account, shown to the Security Kernel when it is asked
-	// for roles. Nil: the kernel is asked without a token.
+	// for roles, and with which OAuth2 clients are kept. Nil: the kernel is asked
+	// without a token, and there are no clients.
 	Service *ServiceAccount
 
 	// Services names the service accounts that may act for users. Default: none.
@@ -82,8 +84,10 @@ type Identity struct {
 	services []string
 	devHosts []string
 
+	client    *client
 	directory *directory
 	roles     *roles
+	service   *serviceTokens // nil without a service account
 	verified  *lru[tokenSum, verified]
 
 	now func() time.Time
@@ -106,6 +110,7 @@ func New(o Options) (*Identity, error) {
 	c := newClient(o.Transport)
 	id := &Identity{
 		site:      o.Site,
+		client:    c,
 		services:  slices.Clone(o.Services),
 		directory: &directory{client: c, base: base, window: o.RefreshWindow, maxAge: o.MaxAge, now: o.Now, log: o.Logger},
 		roles:     newRoles(c, o),
@@ -114,7 +119,8 @@ func New(o Options) (*Identity, error) {
 		log:       o.Logger,
 	}
 	if o.Service != nil {
-		id.roles.service = &serviceTokens{client: c, base: base, account: *o.Service, site: o.Site, now: o.Now}
+		id.service = &serviceTokens{client: c, base: base, account: *o.Service, site: o.Site, now: o.Now}
+		id.roles.service = id.service
 	}
 	for _, h := range o.DevHosts {
 		id.devHosts = append(id.devHosts, hostName(h))
@@ -144,17 +150,25 @@ func (i *Identity) Authenticate(ctx context.Context, c pods.Credential) (pods.Pr
 
 // VerifyToken verifies a user's access token that must belong to tenantID, as
 // the login in front of a pod needs it. Unauthorized if the token is missing,
-// unreadable, expired, of a service, or not signed by its tenant; Forbidden if
-// it belongs to another tenant; Unavailable if the tenant's key can't be had.
-func (i *Identity) VerifyToken(ctx context.Context, token, tenantID string) (Token, error) {
+// unreadable, expired, of a service, not signed by its tenant, or from another
+// token service than the tenant's; Forbidden if it belongs to another tenant;
+// Unavailable if the tenant's key can't be had.
+func (i *Identity) VerifyToken(ctx context.Context, token, tenantID string) (pods.Token, error) {
 	tok, err := i.verify(ctx, token)
 	switch {
 	case err != nil:
-		return Token{}, err
+		return pods.Token{}, err
 	case tok.Service:
-		return Token{}, pods.Errorf(pods.Unauthorized, "Invalid Tapis token.")
+		return pods.Token{}, pods.Errorf(pods.Unauthorized, "Invalid Tapis token.")
 	case tok.Tenant != tenantID:
-		return Token{}, wrongTenant(tok.Tenant, tenantID)
+		return pods.Token{}, wrongTenant(tok.Tenant, tenantID)
+	}
+	t, _, err := i.directory.tenant(ctx, tenantID)
+	switch {
+	case err != nil:
+		return pods.Token{}, err
+	case t == nil, t.issuer != "" && t.issuer != tok.issuer:
+		return pods.Token{}, invalid(errors.New("the issuer is not the tenant's"))
 	}
 	return tok.Token, nil
 }

@@ -77,10 +77,15 @@ func (s *serviceTokens) drop(token string) {
 // sign returns an edit that makes a request one of our own: on behalf of nobody
 // but ourselves.
 func (s *serviceTokens) sign(token string) func(*http.Request) {
+	return s.signFor(token, s.account.Tenant, s.account.Name)
+}
+
+// signFor returns an edit that makes a request ours on behalf of a user.
+func (s *serviceTokens) signFor(token, tenant, user string) func(*http.Request) {
 	return func(r *http.Request) {
 		r.Header.Set("X-Tapis-Token", token)
-		r.Header.Set("X-Tapis-Tenant", s.account.Tenant)
-		r.Header.Set("X-Tapis-User", s.account.Name)
+		r.Header.Set("X-Tapis-Tenant", tenant)
+		r.Header.Set("X-Tapis-User", user)
 	}
 }
 

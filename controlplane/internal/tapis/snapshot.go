@@ -28,7 +28,11 @@ type tenant struct {
 	pods.Tenant
 	key    *rsa.PublicKey // nil if there is no readable one
 	keyID  keyID
+	keyPEM string // of key
 	kernel string // base URL of its Security Kernel, without trailing slash
+
+	authenticator string // base URL of its OAuth2 server, without trailing slash
+	issuer        string // "iss" of its tokens; "": unknown
 }
 
 // tenantRecord is a tenant in the Tenants API.
@@ -38,6 +42,8 @@ type tenantRecord struct {
 	SiteID         string `json:"site_id"`
 	PublicKey      string `json:"public_key"` // PEM
 	SecurityKernel string `json:"security_kernel"`
+	Authenticator  string `json:"authenticator"`
+	TokenService   string `json:"token_service"`
 	Status         string `json:"status"` // "active", "draft" or "inactive"
 }
 
@@ -90,6 +96,7 @@ func (s *snapshot) addTenant(r tenantRecord, log *slog.Logger) {
 		log.Warn("ignoring a tenant", "tenant", r.TenantID, "error", err)
 		return
 	}
+	t.keyPEM = r.PublicKey
 	t.key, t.keyID, err = parseKey(r.PublicKey)
 	if err != nil {
 		log.Warn("tenant has no usable key, its tokens can't be verified", "tenant", r.TenantID, "error", err)
@@ -122,9 +129,15 @@ func (r tenantRecord) tenant() (*tenant, error) {
 			return nil, fmt.Errorf("security_kernel: %w", err)
 		}
 	}
+	authenticator := base + "/v3/oauth2"
+	if r.Authenticator != "" {
+		if authenticator, err = parseBaseURL(r.Authenticator); err != nil {
+			return nil, fmt.Errorf("authenticator: %w", err)
+		}
+	}
 	return &tenant{
 		Tenant: pods.Tenant{ID: r.TenantID, Site: r.SiteID, BaseURL: base},
-		kernel: kernel,
+		kernel: kernel, authenticator: authenticator, issuer: r.TokenService,
 	}, nil
 }
 

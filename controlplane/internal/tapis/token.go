@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -26,14 +25,6 @@ const (
 	// maxUserBytes bounds the name of a user.
 	maxUserBytes = 128
 )
-
-// Token is what a verified access token says.
-type Token struct {
-	User    string // or the name of the service
-	Tenant  string
-	Service bool
-	Expires time.Time
-}
 
 // claims are the claims of a Tapis token that we read.
 type claims struct {
@@ -82,8 +73,10 @@ type tokenSum [sha256.Size]byte
 // verified is a token that passed, and the key that signed it: it is as good as
 // new while the tenant has that key and the token lives.
 type verified struct {
-	Token
+	pods.Token
+
 	targetSite string
+	issuer     string
 	key        keyID
 }
 
@@ -118,11 +111,12 @@ func (i *Identity) verify(ctx context.Context, token string) (verified, error) {
 		return verified{}, err
 	}
 	v := verified{
-		Token: Token{
+		Token: pods.Token{
 			User: c.Username, Tenant: t.ID,
 			Service: c.AccountType == "service", Expires: c.ExpiresAt.Time,
 		},
 		targetSite: c.TargetSite,
+		issuer:     c.Issuer,
 		key:        t.keyID,
 	}
 	i.verified.add(sum, v)
