@@ -77,6 +77,7 @@ func (v validator) networking(networking map[string]Networking) {
 		}
 		stanza{validator: v, where: v.nested.in("networking", key)}.values(n)
 	}
+	v.distinctDomains(networking)
 }
 
 func checkStanzas(p *problems, n int) bool {
@@ -107,6 +108,7 @@ func (s stanza) values(n Networking) {
 	s.gate(n)
 	s.cors(n)
 	s.compression(n)
+	s.domain(n.CustomDomain)
 	s.ui(n)
 	s.size(n)
 }
@@ -124,14 +126,19 @@ func (s stanza) gate(n Networking) {
 	s.headers(n.TapisAuthResponseHeaders)
 	s.list("tapis_auth_allowed_users", n.TapisAuthAllowedUsers, maxUsers, isUsername,
 		"must hold user names, '*' for everyone with a login, or AUTHORIZED_READS, AUTHORIZED_USERS, AUTHORIZED_ADMINS")
-	if p := n.TapisAuthReturnPath; len(p) > maxReturnPath || !returnPathPattern.MatchString(p) || strings.HasPrefix(p, "//") {
-		s.bad("tapis_auth_return_path", "must start with one '/' and consist of letters, digits, '.', '-', '_' and '/', at most %d characters. Got %s",
-			maxReturnPath, clip(p))
-	}
+	s.returnPath("tapis_auth_return_path", n.TapisAuthReturnPath)
+	s.returnPath("access_gate_return_path", n.AccessGateReturnPath)
 	s.list("tapis_auth_excluded_paths", n.TapisAuthExcludedPaths, maxExcluded, isExcludedPath,
 		"must hold ASCII paths that start with '/', of at most 256 characters each")
 	s.list("tapis_auth_excluded_path_regex", n.TapisAuthExcludedPathRegex, maxPatterns, isPattern,
 		"must hold regular expressions in RE2 syntax (without look-around and back-references), of at most 512 characters each and without large nested counts")
+}
+
+func (s stanza) returnPath(field, p string) {
+	if len(p) > maxReturnPath || !returnPathPattern.MatchString(p) || strings.HasPrefix(p, "//") {
+		s.bad(field, "must start with one '/' and consist of letters, digits, '.', '-', '_' and '/', at most %d characters. Got %s",
+			maxReturnPath, clip(p))
+	}
 }
 
 func (s stanza) headers(headers map[string]string) {
@@ -269,12 +276,18 @@ func isContentType(s string) bool {
 func (v validator) stanzaWhole(where loc, n Networking) {
 	s := stanza{validator: v, where: where}
 	if n.Protocol != NetHTTP && slices.Contains(netProtocols, n.Protocol) {
-		if n.TapisAuth {
-			s.bad("tapis_auth", "can only be used with protocol 'http'. Got protocol %s.", n.Protocol)
+		if n.TapisAuth && n.Protocol == NetLocalOnly {
+			s.bad("tapis_auth", "can't be used with protocol '%s', which nobody reaches from outside.", n.Protocol)
+		}
+		if n.AccessGate {
+			s.bad("access_gate", "can only be used with protocol 'http'. Got protocol %s.", n.Protocol)
 		}
 		if len(n.CORSAllowOrigins) > 0 {
 			s.bad("cors_allow_origins", "can only be used with protocol 'http'. Got protocol %s.", n.Protocol)
 		}
+	}
+	if n.Protocol == NetLocalOnly && n.CustomDomain != "" {
+		s.bad("custom_domain", "can't be used with protocol 'local_only', which has no host name.")
 	}
 	if n.CORSAllowCredentials && slices.Contains(n.CORSAllowOrigins, "*") {
 		s.bad("cors_allow_credentials", "can't be combined with the origin '*'. List the origins that may send credentials.")
