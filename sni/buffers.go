@@ -2,48 +2,61 @@ package sni
 
 import "sync/atomic"
 
-// bufferSize is what one TLS record holds at most, so a buffer is filled by one
-// Read of a TLS connection and sent as one record.
-const bufferSize = 16 << 10
+const (
+	// bufferSize is what one TLS record holds at most, so a buffer is filled by one
+	// Read of a TLS connection and sent as one record.
+	bufferSize = 16 << 10
 
-// freeList keeps buffers for reuse. A sync.Pool would be emptied by each garbage
-// collection, and clearing new buffers was a fifth of the cost of a short session.
-// It keeps about as many as are lent, so that what a busy hour needed is given back
-// when its sessions are idle.
+	// firstSize is what a direction of a session begins with: most messages of
+	// most protocols are smaller, and most sessions are idle most of the time.
+	firstSize = 512
+)
+
+// freeList keeps buffers of one size for reuse. A sync.Pool would be emptied by
+// each garbage collection, and clearing new buffers was a fifth of the cost of a
+// short session. It keeps about as many as are lent, so that what a busy hour needed
+// is given back when its sessions are idle.
 type freeList struct {
-	free chan *[bufferSize]byte
+	size int // of a buffer
+	min  int // how many are worth keeping in any case
+	free chan []byte
 	lent atomic.Int64
 }
 
-const (
-	maxFree = 1024 // 16 MiB
-	minFree = 64   // 1 MiB, worth keeping in any case
+var (
+	// buffers is shared by everything that copies: up to 16 MiB.
+	buffers = newFreeList(bufferSize, 64, 1024)
+
+	// firsts is shared by the sessions: up to 2 MiB.
+	firsts = newFreeList(firstSize, 256, 4096)
 )
 
-// buffers is shared by everything that copies.
-var buffers = &freeList{free: make(chan *[bufferSize]byte, maxFree)}
+// newFreeList returns a list that keeps least buffers in any case, and most at most.
+func newFreeList(size, least, most int) *freeList {
+	return &freeList{size: size, min: least, free: make(chan []byte, most)}
+}
 
 func (f *freeList) get() []byte {
 	f.lent.Add(1)
 	select {
 	case b := <-f.free:
-		return b[:]
+		return b
 	default:
-		return new([bufferSize]byte)[:]
+		return make([]byte, f.size)
 	}
 }
 
 func (f *freeList) put(b []byte) {
-	if len(b) < bufferSize {
-		return
+	if cap(b) != f.size {
+		return // not one of ours
 	}
 	select {
-	case f.free <- (*[bufferSize]byte)(b):
+	case f.free <- b[:f.size]:
 	default:
 	}
 	// A few at a time: the list shrinks faster than sessions become idle, and no
 	// session pays for all of it.
-	for most, dropped := int(2*f.lent.Add(-1))+minFree, 0; len(f.free) > most && dropped < 4; dropped++ {
+	for most, dropped := int(2*f.lent.Add(-1))+f.min, 0; len(f.free) > most && dropped < 4; dropped++ {
 		select {
 		case <-f.free:
 		default:

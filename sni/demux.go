@@ -17,8 +17,8 @@ import (
 )
 
 // Demux runs TLS handshakes and sends each connection where its server name
-// belongs. All fields are required, except Zones, Parker, Record, Ready and
-// Started; they must not change after the first Wrap.
+// belongs. All fields are required, except Zones, Parker, Admit, Record, Ready
+// and Started; they must not change after the first Wrap.
 type Demux struct {
 	Table    *routes.Table
 	Sessions *Sessions
@@ -34,6 +34,9 @@ type Demux struct {
 	// Parks idle sessions. Nil: each has two goroutines and two buffers.
 	Parker *Parker
 
+	// Decides who may pass to TCP routes behind a login. Nil: nobody.
+	Admit Admit
+
 	// Called for each connection to a TCP route, at its end. It must not block. Nil:
 	// nobody wants to know.
 	Record func(Record)
@@ -47,7 +50,9 @@ type Demux struct {
 	// connections before. Nil: it has.
 	Started <-chan struct{}
 
-	refused Throttle
+	refused   Throttle
+	tries     *rates // tokens that did not count
+	triesOnce sync.Once
 }
 
 // Wrap returns a listener of the connections that are for an HTTP server: of
@@ -184,12 +189,17 @@ func (d *Demux) wait(deadline time.Time) error {
 // dispatch sends a connection on its way.
 func (d *Demux) dispatch(hub *Hub, tc *tls.Conn, c *Conn) {
 	state := tc.ConnectionState()
+	c.shown = state.PeerCertificates
 	e := d.Table.Lookup(routes.NormalizeHost(state.ServerName))
 	switch {
 	case state.NegotiatedProtocol == alpnACME:
 		// The handshake was all a certificate authority asks for.
 		d.Stats.Opened(ClientGone)
 		closeClient(tc)
+	case connectsDirectly(state, e):
+		d.connectDirectly(tc, c, e)
+	case mayConnectByWeb(c, state, e):
+		d.connectByWeb(tc, c, e)
 	case speaksPostgres(c, state, e):
 		d.postgres(tc, c, e)
 	case e == nil && state.NegotiatedProtocol == "":
@@ -200,7 +210,7 @@ func (d *Demux) dispatch(hub *Hub, tc *tls.Conn, c *Conn) {
 	default:
 		d.session(visitor{
 			down: tc, conn: c,
-			refuse: func(why Outcome) { d.refuseSession(tc, c, e, why) },
+			refuse: func(why Outcome) { d.refuseSession(tc, tc, c, e, why) },
 			begin:  func(*net.TCPConn) (conversation, func(), error) { return conversation{}, func() {}, nil },
 		}, e)
 	}
@@ -217,6 +227,25 @@ type visitor struct {
 	// Prepares the relay, once the pod is connected. What it returns is called at
 	// the end of the session.
 	begin func(up *net.TCPConn) (talk conversation, end func(), err error)
+
+	// Ends when the client may not pass any more. Nil: nothing is known of it.
+	ctx context.Context //nolint:containedctx // it is the client's
+
+	unparked bool // down has no socket that tells when bytes come
+}
+
+func (v visitor) context() context.Context {
+	if v.ctx == nil {
+		return context.Background()
+	}
+	return v.ctx
+}
+
+func (d *Demux) parkerOf(v visitor) *Parker {
+	if v.unparked {
+		return nil
+	}
+	return d.Parker
 }
 
 // session relays one connection of a TCP route.
@@ -226,15 +255,20 @@ func (d *Demux) session(v visitor, e *routes.Entry) {
 		d.recordRefusal(e, client, begun, why)
 		v.refuse(why)
 	}
-	if !e.Allows(client.Addr()) {
+	// The handshake has checked certificates, but for clients that name their pod later.
+	if !e.Allows(client.Addr()) || !e.AdmitsCertificates(v.conn.shown) {
 		refuse(AddressDenied)
+		return
+	}
+	if e.Gated() && v.ctx == nil {
+		refuse(LoginRequired)
 		return
 	}
 	if e.State != routes.Live {
 		refuse(NotLive)
 		return
 	}
-	ctx, x := d.Sessions.Open(context.Background(), d.Table, e, client)
+	ctx, x := d.Sessions.Open(v.context(), d.Table, e, client)
 	relayed := false
 	defer func() {
 		if !relayed {
@@ -258,7 +292,7 @@ func (d *Demux) session(v visitor, e *routes.Entry) {
 	}
 	d.Stats.Opened(TCPSession)
 	relayed = true
-	relay(ctx, v.down, up, x, talk, d.Parker, func(err error) {
+	relay(ctx, v.down, up, x, talk, d.parkerOf(v), func(err error) {
 		end()
 		if errors.Is(err, errPanicked) {
 			d.Log.Error("relaying session panicked", "host", e.Host, "remote", client, "error", err)
@@ -305,9 +339,9 @@ func (d *Demux) refuse(down net.Conn, c *Conn, why Outcome) {
 }
 
 // refuseSession ends a connection to route e, and tells the client why if it is
-// one of those that can be told.
-func (d *Demux) refuseSession(tc *tls.Conn, c *Conn, e *routes.Entry, why Outcome) {
-	d.tell(tc, c, e, why)
+// one of those that can be told. In is what the client sends.
+func (d *Demux) refuseSession(tc *tls.Conn, in io.Reader, c *Conn, e *routes.Entry, why Outcome) {
+	d.tell(tc, in, c, e, why)
 	d.refuse(tc, c, why)
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +52,7 @@ func TestWhereConnectionsGo(t *testing.T) {
 		{"tcp for a browser's WebSocket", "echo.pods.test", []string{"http/1.1"}, "", TCPSession},
 		{"tcp never chooses h2", "echo.pods.test", []string{"h2"}, noALPN, BadHandshake},
 		{"tcp of a browser that offers h2 too", "echo.pods.test", []string{"h2", "http/1.1"}, "", TCPSession},
+		{"tcp of a PostgreSQL client that begins with TLS", "echo.pods.test", []string{"postgresql"}, "", TCPSession},
 		{"postgres with its ALPN", "db.pods.test", []string{"postgresql"}, "", TCPSession},
 		{"postgres refuses HTTP", "db.pods.test", []string{"h2", "http/1.1"}, noALPN, BadHandshake},
 		{"a name without a route, for a browser", "none.pods.test", []string{"h2", "http/1.1"}, "", HTTPConnection},
@@ -74,7 +76,7 @@ func TestWhereConnectionsGo(t *testing.T) {
 			}
 			if tt.outcome == TCPSession {
 				talk := echo
-				if tt.host == "db.pods.test" {
+				if slices.Contains(tt.alpn, ALPNPostgres) {
 					talk = echoPostgres
 				}
 				if err := talk(c, "hello"); err != nil {

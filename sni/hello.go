@@ -17,17 +17,19 @@ const (
 )
 
 // HelloProtocol returns what a client that sends hello will speak: PostgreSQL if
-// it said so before TLS, else the protocol of its host's route, else "".
+// it said so before TLS, or says so in hello where any protocol may be spoken; else
+// the protocol of its host's route, else "".
 func HelloProtocol(table *routes.Table, hello *tls.ClientHelloInfo) routes.Protocol {
 	e := table.Lookup(routes.NormalizeHost(hello.ServerName))
 	passThrough(hello, e)
 	if c, ok := hello.Conn.(*Conn); ok && c.Postgres() {
 		return routes.Postgres
 	}
-	if e != nil {
+	postgres := slices.Contains(hello.SupportedProtos, ALPNPostgres)
+	if e != nil && (e.Protocol != routes.TCP || !postgres) {
 		return e.Protocol
 	}
-	if hello.ServerName == "" && slices.Contains(hello.SupportedProtos, ALPNPostgres) {
+	if postgres && (e != nil || hello.ServerName == "") {
 		return routes.Postgres
 	}
 	return ""

@@ -96,7 +96,7 @@ const (
 // bytes, level 2.
 func alert(why Outcome) []byte {
 	description := byte(alertInternalError)
-	if why == AddressDenied {
+	if why == AddressDenied || why == LoginRequired {
 		description = alertAccessDenied
 	}
 	return []byte{21, 3, 3, 0, 2, 2, description}

@@ -185,6 +185,11 @@ func (d *Demux) postgresRefusal(e *routes.Entry, why Outcome) pgwire.ErrorRespon
 			Code: pgwire.InvalidAuthorization, Message: "this pod does not accept connections from your address",
 			Hint: "Its owner can change the pod's ip_allow_list.",
 		}
+	case LoginRequired:
+		return pgwire.ErrorResponse{
+			Code: pgwire.InvalidAuthorization, Message: "this pod asks for a login with Tapis",
+			Hint: "Run: " + connectCommand(e) + ", and connect to the address that it prints.",
+		}
 	case PodLimit, TenantLimit:
 		return pgwire.ErrorResponse{
 			Code: pgwire.TooManyConnections, Message: "this pod has too many connections",
@@ -198,6 +203,15 @@ func (d *Demux) postgresRefusal(e *routes.Entry, why Outcome) pgwire.ErrorRespon
 			Hint: "It may still be starting: try again in a few seconds.",
 		}
 	}
+}
+
+// connectCommand is the command that reaches a pod behind a login.
+func connectCommand(e *routes.Entry) string {
+	command := "podctl connect " + e.Pod
+	if e.Net != "default" {
+		command += " --net " + e.Net
+	}
+	return command
 }
 
 func (d *Demux) optionsHint() string {

@@ -2,11 +2,13 @@ package sni
 
 import (
 	"cmp"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tapis-project/podway/routes"
+	"github.com/tapis-project/podway/sni/mywire"
 	"github.com/tapis-project/podway/sni/pgwire"
 )
 
@@ -244,6 +247,8 @@ type Conn struct {
 	record    []byte        // those bytes
 	through   *routes.Entry // TLS ends in the pod of this route
 
+	shown []*x509.Certificate // by the client, in the handshake
+
 	remote, local net.Addr // of the PROXY header; nil: the socket's
 	closed        atomic.Bool
 }
@@ -383,9 +388,12 @@ func (c *Conn) sniff(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	for {
+	for first := true; ; first = false {
 		n, err := c.read(b)
 		if n == 0 || err != nil {
+			if first && errors.Is(err, os.ErrDeadlineExceeded) {
+				c.answerSilence()
+			}
 			return 0, err
 		}
 		switch {
@@ -498,6 +506,18 @@ func (c *Conn) answerOther(b []byte, n int) error {
 	}
 	return c.refuse(ErrPlainHTTP, plainHTTP)
 }
+
+// answerSilence tells a client that has sent nothing up to the deadline what it
+// should have done. Only those of MySQL wait for the server's first word.
+func (c *Conn) answerSilence() {
+	if c.SetWriteDeadline(time.Now().Add(time.Second)) != nil {
+		return
+	}
+	_, _ = c.Write(mywire.AppendError(nil, mysqlHint))
+}
+
+// mysqlHint is for people who connect with a client of MySQL or MariaDB.
+const mysqlHint = "this port speaks TLS from the first byte, which clients of MySQL do not: connect through a program such as stunnel"
 
 func (c *Conn) send(b byte) error {
 	_, err := c.Write([]byte{b})

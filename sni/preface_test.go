@@ -16,6 +16,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"github.com/tapis-project/podway/routes"
+	"github.com/tapis-project/podway/sni/mywire"
 	"github.com/tapis-project/podway/sni/pgwire"
 	"github.com/tapis-project/podway/sni/snitest"
 )
@@ -227,6 +228,26 @@ func TestTooManyBytesBeforeARoute(t *testing.T) {
 	_, _ = c.Write(hello) // may fail half-way, when refused
 	wantClosed(t, c, limit)
 	e.outcome(t, TooManyBytes, 1)
+	e.quiet(t)
+}
+
+func TestSilentClientsAreToldToBegin(t *testing.T) {
+	e := startEdge(t, func(e *edge) { e.preface.OpenTimeout = 50 * time.Millisecond })
+	silent, begun := e.dial(t), e.dial(t)
+	_, _ = begun.Write([]byte{0x16, 3, 1, 2})
+	for name, tt := range map[string]struct {
+		c    net.Conn
+		want string
+	}{
+		"nothing":            {silent, string(mywire.AppendError(nil, mysqlHint))},
+		"a piece of a hello": {begun, ""},
+	} {
+		_ = tt.c.SetReadDeadline(time.Now().Add(limit))
+		if b, err := io.ReadAll(tt.c); string(b) != tt.want || err != nil && tt.want != "" {
+			t.Errorf("%s: got %q, %v, want %q", name, b, err, tt.want)
+		}
+	}
+	e.outcome(t, Timeout, 2)
 	e.quiet(t)
 }
 

@@ -8,19 +8,20 @@ import (
 	"github.com/tapis-project/podway/routes"
 )
 
-// Record says what became of one connection to a TCP route.
+// Record says what became of one connection to a TCP route, or of one HTTP request.
 type Record struct {
 	Route    *routes.Entry
 	Client   netip.AddrPort
 	Since    time.Time
 	Duration time.Duration
-	Received int64  // bytes from the client
-	Sent     int64  // bytes to the client
+	Received int64  // bytes from the client; of a request, its body
+	Sent     int64  // bytes to the client; of a request, the body of its response
+	Status   int    // of the response to a request; 0 if there was none
 	Result   string // "ended", "failed", "revoked", "kicked", "draining", or the label of an [Outcome]
 }
 
-// resultOf names how a session ended.
-func resultOf(err error) string {
+// ResultOf names how a session ended, in a [Record].
+func ResultOf(err error) string {
 	switch {
 	case err == nil:
 		return "ended"
@@ -47,7 +48,7 @@ func (d *Demux) recordSession(x *Session, err error) {
 	if d.Record != nil {
 		d.Record(Record{
 			Route: x.Entry, Client: x.Client, Since: x.Since, Duration: time.Since(x.Since),
-			Received: x.received.Load(), Sent: x.sent.Load(), Result: resultOf(err),
+			Received: x.received.Load(), Sent: x.sent.Load(), Result: ResultOf(err),
 		})
 	}
 }

@@ -48,11 +48,11 @@ type refusal struct {
 // tell tells a client of route e, in the protocol of the route or, if that is any,
 // the one it begins with, why it can't be served. Nothing of a session that is
 // served passes here.
-func (d *Demux) tell(tc *tls.Conn, c *Conn, e *routes.Entry, why Outcome) {
+func (d *Demux) tell(tc *tls.Conn, in io.Reader, c *Conn, e *routes.Entry, why Outcome) {
 	if err := c.SetDeadline(time.Now().Add(refusalTimeout)); err != nil {
 		return
 	}
-	f := &refusal{reader: bufio.NewReaderSize(io.LimitReader(tc, refusalBytes), refusalBuffer), conn: tc, why: why, state: e.State, text: textOf(d.postgresRefusal(e, why))}
+	f := &refusal{reader: bufio.NewReaderSize(io.LimitReader(in, refusalBytes), refusalBuffer), conn: tc, why: why, state: e.State, text: textOf(d.postgresRefusal(e, why))}
 	if f.answer(e.Protocol) && tc.CloseWrite() == nil {
 		lingerClose(c.TCPConn)
 	}
@@ -117,9 +117,12 @@ func (f *refusal) send(b []byte) bool {
 	return err == nil
 }
 
+// forbidden reports whether it is not the pod that is at fault.
+func (f *refusal) forbidden() bool { return f.why == AddressDenied || f.why == LoginRequired }
+
 // transient reports whether it helps to try again.
 func (f *refusal) transient() bool {
-	return f.why != AddressDenied && (f.why != NotLive || f.state == routes.Starting)
+	return !f.forbidden() && (f.why != NotLive || f.state == routes.Starting)
 }
 
 // bolt answers a Bolt handshake and its first message.
@@ -134,7 +137,7 @@ func (f *refusal) bolt() bool {
 	}
 	code := boltwire.NotFound
 	switch {
-	case f.why == AddressDenied:
+	case f.forbidden():
 		code = boltwire.Forbidden
 	case f.transient():
 		code = boltwire.Unavailable
@@ -160,7 +163,7 @@ func (f *refusal) bolt() bool {
 func (f *refusal) mongo() bool {
 	code := mongowire.Unavailable
 	switch {
-	case f.why == AddressDenied:
+	case f.forbidden():
 		code = mongowire.Unauthorized
 	case f.transient():
 		code = mongowire.Unreachable

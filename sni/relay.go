@@ -180,8 +180,9 @@ func (p *pump) copy() error {
 		}
 		p.first = nil
 	}
-	b := buffers.get()
-	defer buffers.put(b)
+	from := firsts
+	b := from.get()
+	defer func() { from.put(b) }()
 	p.link.parker.await(p.src)
 	active := true
 	for {
@@ -205,6 +206,10 @@ func (p *pump) copy() error {
 			// without bytes in between means that it is idle.
 			active = false
 			p.link.parker.await(p.src)
+		}
+		if n == firstSize && from == firsts {
+			from.put(b) // there is more: from here on a record at a time
+			from, b = buffers, buffers.get()
 		}
 	}
 }

@@ -35,6 +35,8 @@ const (
 	ClientRate                     // over the new connections per second of one client
 	PodLimit                       // over the connections of one pod
 	TenantLimit                    // over the connections of one tenant's pods
+	LoginRequired                  // the pod asks for a login, and the client has none
+	LoginRefused                   // the token of the client does not let it pass
 	outcomes                       // how many there are
 )
 
@@ -42,7 +44,7 @@ var outcomeNames = [outcomes]string{
 	"http", "tcp", "client_gone", "timeout", "overload", "too_many_bytes", "plain_http", "plain_postgres",
 	"postgres_cancel", "cancel_forwarded", "unknown_protocol", "bad_proxy_header", "bad_handshake", "unknown_name",
 	"no_name", "not_live", "wrong_protocol", "address_denied", "upstream_failed", "client_limit", "client_rate",
-	"pod_limit", "tenant_limit",
+	"pod_limit", "tenant_limit", "login_required", "login_refused",
 }
 
 // String returns the outcome's label.

@@ -1,7 +1,6 @@
 package podway
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,17 +119,12 @@ func (a *AdminAPI) kick(w http.ResponseWriter, r *http.Request) error {
 	if (host == "") == (id == "") {
 		return refuse(http.StatusBadRequest, errors.New("say which sessions: ?host= or ?id="))
 	}
-	kicked := sessions.Kick(host, n)
-	a.app.log.Info("sessions ended by the admin api", "host", host, "id", n, "sessions", kicked)
-	return answer(w, map[string]int{"kicked": kicked})
+	return answer(w, a.app.endSessions(host, n, "admin api"))
 }
 
 // drain closes the listening sockets.
 func (a *AdminAPI) drain(w http.ResponseWriter, _ *http.Request) error {
-	leaving.Store(true)
-	sni.StopListening()
-	a.app.log.Info("accepting no more connections, as the admin api asks")
-	return answer(w, map[string]int{"sessions": sessions.Len(), "connections": a.app.preface.Open()})
+	return answer(w, a.app.refuseNew("admin api"))
 }
 
 // Status is the answer to GET /podway/status.
@@ -194,29 +188,12 @@ func (a *AdminAPI) listRoutes(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	after := r.URL.Query().Get("after")
-	list := RouteList{Routes: []routes.Route{}}
-	a.app.Table().Range(func(e *routes.Entry) bool {
-		if e.Host > after {
-			list.Routes = append(list.Routes, e.Route)
-		}
-		return true
-	})
-	slices.SortFunc(list.Routes, func(a, b routes.Route) int { return cmp.Compare(a.Host, b.Host) })
-	if len(list.Routes) > limit {
-		list.Routes = list.Routes[:limit]
-		list.Next = list.Routes[limit-1].Host
-	}
-	return answer(w, list)
+	return answer(w, a.app.routeList(r.URL.Query().Get("after"), limit))
 }
 
 func (a *AdminAPI) lookup(w http.ResponseWriter, r *http.Request) error {
 	host := r.URL.Query().Get("host")
-	name := routes.NormalizeHost(host)
-	e := a.app.Table().Lookup(name)
-	if e == nil {
-		e = a.app.Table().Get(host) // a wildcard itself
-	}
+	e := a.app.lookup(host)
 	if e == nil {
 		return refuse(http.StatusNotFound, fmt.Errorf("no route for %q", host))
 	}

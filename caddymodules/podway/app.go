@@ -106,10 +106,12 @@ type App struct {
 	proxies []netip.Prefix // of ProxyProtocolFrom
 	zones   []string       // of PostgresZones
 
+	admit      sni.Admit // nil: nothing decides it
 	store      *store
 	storeKey   string // in stores; "" if not taken
 	preface    *sni.Preface
 	prefaceKey string // in prefaces; "" if not taken
+	endLink    func() // set by Start
 }
 
 // Limits bound what clients can hold. Zero fields mean the default.
@@ -267,19 +269,23 @@ func (a *App) Validate() error {
 	return nil
 }
 
-// Start begins to watch routes and to manage certificates.
+// Start begins to watch routes and to manage certificates, and announces the edge.
 func (a *App) Start() error {
 	a.Run()
 	if err := a.manageCertificates(); err != nil {
 		return err
 	}
-	return a.writeRootCA()
+	if err := a.writeRootCA(); err != nil {
+		return err
+	}
+	return a.runLink()
 }
 
 // Run makes sure that routes are watched. Apps start in no order, so the one
 // that listens calls it too.
 func (a *App) Run() {
 	a.store.run()
+	settle()
 	cancels.Share(a.store.cancels)
 	sessions.Limit(cmp.Or(a.Limits.MaxPerPod, sni.DefaultMaxPerPod), cmp.Or(a.Limits.MaxPerTenant, sni.DefaultMaxPerTenant))
 }
@@ -335,6 +341,9 @@ func (a *App) Drain() {
 func (a *App) Cleanup() error {
 	if caddy.Exiting() && a.storeKey != "" {
 		a.Drain()
+	}
+	if a.endLink != nil {
+		a.endLink()
 	}
 	if a.prefaceKey != "" {
 		_, _ = prefaces.Delete(a.prefaceKey)

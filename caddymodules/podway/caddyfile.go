@@ -1,6 +1,7 @@
 package podway
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
@@ -42,6 +43,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		records {
 //			log
 //			stream [<entries>]
+//			requests
 //			edge   <name>
 //		}
 //		limits {
@@ -143,9 +145,11 @@ func (r *Records) unmarshal(d *caddyfile.Dispenser) error {
 				return d.Errf("stream %q is not a number", args[0])
 			}
 			r.Stream = n
+		case name == "requests" && len(args) == 0:
+			r.Requests = true
 		case name == "edge" && len(args) == 1:
 			r.Edge = args[0]
-		case name == "log" || name == "stream" || name == "edge":
+		case slices.Contains([]string{"log", "stream", "requests", "edge"}, name):
 			return d.ArgErr()
 		default:
 			return d.Errf("unrecognized option %q of records", name)

@@ -33,9 +33,6 @@ func parkerOf(after time.Duration, log *slog.Logger) *sni.Parker {
 		log.Warn("idle sessions keep their goroutines", "error", err)
 		return nil
 	}
-	if len(parkers.by) == 0 {
-		go settle()
-	}
 	parkers.by[after] = k
 	return k
 }

@@ -29,7 +29,8 @@ const (
 	recordTimeout = 2 * time.Second
 )
 
-// Records says where to note each connection to a TCP route when it has ended.
+// Records says where to note each connection to a TCP route when it has ended, and
+// HTTP requests.
 type Records struct {
 	// Write them to the log, as "connection" at level INFO. Default: false.
 	Log bool `json:"log,omitempty"`
@@ -37,6 +38,9 @@ type Records struct {
 	// Add them to the stream podway:{<namespace>}:connections in Redis, which keeps
 	// about that many. Default: 0, which adds none.
 	Stream int `json:"stream,omitempty"`
+
+	// Note HTTP requests too, each when it is over. Default: false.
+	Requests bool `json:"requests,omitempty"`
 
 	// How this edge is called in them. Default: the name of the machine.
 	Edge string `json:"edge,omitempty"`
@@ -159,23 +163,31 @@ func (r *recorder) write(batch []record) bool {
 
 func (x record) attrs() []slog.Attr {
 	e := x.Route
-	return []slog.Attr{
+	attrs := []slog.Attr{
 		slog.String("edge", x.to.Edge), slog.String("host", e.Host), slog.String("tenant", e.Tenant),
 		slog.String("pod_id", e.Pod), slog.String("net", e.Net), slog.String("protocol", string(e.Protocol)),
 		slog.String("remote", x.Client.String()), slog.Time("since", x.Since), slog.Duration("duration", x.Duration),
 		slog.Int64("received", x.Received), slog.Int64("sent", x.Sent), slog.String("result", x.Result),
 	}
+	if x.Status != 0 {
+		attrs = append(attrs, slog.Int("status", x.Status))
+	}
+	return attrs
 }
 
 // values returns the entry of the stream: names and values.
 func (x record) values() []any {
 	e := x.Route
-	return []any{
+	values := []any{
 		"edge", x.to.Edge, "host", e.Host, "tenant", e.Tenant, "pod", e.Pod, "net", e.Net, "protocol", string(e.Protocol),
 		"client", x.Client.Addr().String(), "since", x.Since.UTC().Format(time.RFC3339Nano),
 		"duration_ms", strconv.FormatInt(x.Duration.Milliseconds(), 10),
 		"received", strconv.FormatInt(x.Received, 10), "sent", strconv.FormatInt(x.Sent, 10), "result", x.Result,
 	}
+	if x.Status != 0 {
+		values = append(values, "status", strconv.Itoa(x.Status))
+	}
+	return values
 }
 
 // Recorder returns what notes connections, nil if nobody wants to know.
@@ -190,4 +202,12 @@ func (a *App) Recorder() func(sni.Record) {
 	}
 	r := a.store.records
 	return func(x sni.Record) { r.add(record{x, to}) }
+}
+
+// RequestRecorder returns what notes HTTP requests, nil if nobody wants to know.
+func (a *App) RequestRecorder() func(sni.Record) {
+	if !a.Records.Requests {
+		return nil
+	}
+	return a.Recorder()
 }
