@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 
 	"github.com/tapis-project/podway/routes"
+	"github.com/tapis-project/podway/sni/connectwire"
 )
 
 func init() {
@@ -39,13 +40,14 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 // be lured into talking to a server of another kind under the same certificate.
 //
 // HTTP/2 is never chosen for a pod that ends up with raw bytes; http/1.1 is, for
-// database drivers in browsers, which speak over WebSockets.
+// database drivers in browsers, which speak over WebSockets, and for clients that get
+// through to the edge by no other way.
 var policies = []struct {
 	protocols []routes.Protocol // none: everything else
 	alpn      []string
 }{
-	{[]routes.Protocol{routes.Postgres}, []string{"postgresql"}},
-	{[]routes.Protocol{routes.TCP, routes.Bolt, routes.MongoDB, routes.Redis}, []string{"http/1.1"}},
+	{[]routes.Protocol{routes.Postgres}, []string{"postgresql", connectwire.ALPN, "http/1.1"}},
+	{[]routes.Protocol{routes.TCP, routes.Bolt, routes.MongoDB, routes.Redis}, []string{connectwire.ALPN, "http/1.1"}},
 	{nil, []string{"h2", "http/1.1"}},
 }
 

@@ -28,6 +28,8 @@ type exchange struct {
 	upload *upload // the body of the request if it is sent meanwhile
 	out    sink    // where the body of the response goes
 	unsent bool    // something waits in buffers on its way to the client
+	passed passed  // counted if somebody wants to know, and of tunnels
+	broken bool    // the pod has not answered, or not all
 
 	mu   sync.Mutex
 	conn *h1.Conn // to the pod, while it is used

@@ -9,6 +9,7 @@ package podproxy
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -46,6 +47,7 @@ type Handler struct {
 	log       *slog.Logger
 	upstreams *upstreams
 	grpc      http.Handler
+	record    func(sni.Record) // nil if nobody wants to know of requests
 	refused   sni.Throttle
 }
 
@@ -54,6 +56,7 @@ type edge interface {
 	Table() *routes.Table
 	Sessions() *sni.Sessions
 	Loaded() bool
+	RequestRecorder() func(sni.Record)
 }
 
 // CaddyModule returns the Caddy module information.
@@ -76,6 +79,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 func (h *Handler) serve(app edge, u *upstreams, log *slog.Logger) {
 	h.app, h.upstreams, h.log = app, u, log
 	h.grpc = newGRPC(u, log)
+	h.record = app.RequestRecorder()
 }
 
 // Cleanup gives back what Provision took.
@@ -111,6 +115,9 @@ func (h *Handler) route(r *http.Request, client netip.AddrPort) (*routes.Entry, 
 		return nil, &pageNotFound
 	case e.Protocol != routes.HTTP:
 		return nil, &pageMisdirected
+	case !e.AdmitsCertificates(shown(r)):
+		// The connection was opened for another host, which asks for another one.
+		return nil, &pageMisdirected
 	case !e.Allows(client.Addr()):
 		return nil, &pageDenied
 	case isPreflight(r, e):
@@ -127,6 +134,14 @@ func (h *Handler) route(r *http.Request, client netip.AddrPort) (*routes.Entry, 
 	}
 }
 
+// shown returns the certificates that the client has shown.
+func shown(r *http.Request) []*x509.Certificate {
+	if r.TLS == nil {
+		return nil
+	}
+	return r.TLS.PeerCertificates
+}
+
 // forward passes a request to the pod of e.
 func (h *Handler) forward(w http.ResponseWriter, r *http.Request, e *routes.Entry, client netip.AddrPort) {
 	ctx, session := h.app.Sessions().Open(r.Context(), h.app.Table(), e, client)
@@ -141,6 +156,9 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, e *routes.Entr
 	x := &exchange{
 		h: h, w: w, control: http.NewResponseController(w), r: r, ctx: ctx,
 		entry: e, client: client, admitted: gated(e),
+	}
+	if h.record != nil {
+		defer x.recordIn(h.record)()
 	}
 	defer x.finish()
 	defer context.AfterFunc(ctx, x.ended)()
@@ -175,6 +193,7 @@ func (x *exchange) serve() {
 
 // failed answers a request that the pod did not.
 func (x *exchange) failed(err error) {
+	x.broken = true
 	x.drop()
 	log := x.h.log.With("host", x.entry.Host, "tenant", x.entry.Tenant, "pod_id", x.entry.Pod, "remote", x.client)
 	var op *net.OpError

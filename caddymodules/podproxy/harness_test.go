@@ -31,6 +31,7 @@ const host = "web.pods.test"
 type fakeEdge struct {
 	table    *routes.Table
 	sessions *sni.Sessions
+	record   func(sni.Record)
 }
 
 func newFakeEdge() *fakeEdge {
@@ -43,6 +44,8 @@ func newFakeEdge() *fakeEdge {
 func (e *fakeEdge) Table() *routes.Table    { return e.table }
 func (e *fakeEdge) Sessions() *sni.Sessions { return e.sessions }
 func (e *fakeEdge) Loaded() bool            { return true }
+
+func (e *fakeEdge) RequestRecorder() func(sni.Record) { return e.record }
 
 // newHandler returns a handler that reaches pods on loopback.
 func newHandler(t testing.TB, e edge) *Handler {

@@ -175,6 +175,7 @@ func (x *exchange) copyBody() error {
 // cut ends a response that can't be ended properly, so that no client takes it
 // for whole.
 func (x *exchange) cut(err error) {
+	x.broken = true
 	x.h.logCut(x, err)
 	x.drop()
 	panic(http.ErrAbortHandler)

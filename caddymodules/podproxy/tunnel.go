@@ -71,11 +71,18 @@ const patience = 365 * 24 * time.Hour
 // wait lets the client send nothing for as long as it likes. Caddy would take a
 // WebSocket or a call that is silent for a minute for a slow upload.
 func (x *exchange) wait() (restore func()) {
-	body, ok := x.r.Body.(*caddyhttp.IdleTimeoutReader)
+	body, ok := unwrapBody(x.r.Body).(*caddyhttp.IdleTimeoutReader)
 	if !ok {
 		return func() {}
 	}
 	return body.Override(patience, 0)
+}
+
+func unwrapBody(body io.Reader) io.Reader {
+	if c, ok := body.(countingBody); ok {
+		return c.ReadCloser
+	}
+	return body
 }
 
 // tunnelStream is a tunnel inside one stream of HTTP/2 or HTTP/3.
@@ -96,7 +103,11 @@ func (x *exchange) tunnelStream(res h1.Response) {
 		_ = x.conn.CloseWrite()
 		x.conn.SetReadDeadline(time.Now().Add(lastWords))
 	}()
-	copyBytes(x.w, x.conn, x.control.Flush)
+	client := newFarewell(x.w, true)
+	copyBytes(client, x.conn, x.control.Flush)
+	if client.say(x.ctx) == nil {
+		_ = x.control.Flush()
+	}
 	x.conn.Abort()
 	x.unblock(ended)
 }
@@ -120,11 +131,13 @@ func (x *exchange) tunnelConn(out *outgoing, res h1.Response) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		copyBytes(x.conn, rw, nil)
+		x.passed.received.Add(copyBytes(x.conn, rw, nil))
 		_ = x.conn.CloseWrite()
 		x.conn.SetReadDeadline(time.Now().Add(lastWords))
 	}()
-	copyBytes(client, x.conn, nil)
+	to := newFarewell(client, strings.EqualFold(out.upgrade, "websocket"))
+	x.passed.sent.Add(copyBytes(to, x.conn, nil))
+	_ = to.say(x.ctx)
 	if c, ok := client.(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite()
 	}
@@ -133,22 +146,23 @@ func (x *exchange) tunnelConn(out *outgoing, res h1.Response) error {
 	return nil
 }
 
-// copyBytes copies until src ends, and flushes after each piece if flush is set.
-// Who reads from it notices its end by itself.
-func copyBytes(dst io.Writer, src io.Reader, flush func() error) {
+// copyBytes copies until src ends, and flushes after each piece if flush is set. It
+// returns how many bytes it copied. Who reads from it notices its end by itself.
+func copyBytes(dst io.Writer, src io.Reader, flush func() error) (copied int64) {
 	buf := sni.Buffers{}.Get()
 	defer sni.Buffers{}.Put(buf)
 	for {
 		n, err := src.Read(buf)
 		if n > 0 {
-			_, werr := dst.Write(buf[:n])
+			m, werr := dst.Write(buf[:n])
+			copied += int64(m)
 			if werr == nil && flush != nil {
 				werr = flush()
 			}
 			err = errors.Join(err, werr)
 		}
 		if err != nil {
-			return
+			return copied
 		}
 	}
 }

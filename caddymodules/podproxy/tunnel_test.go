@@ -76,8 +76,33 @@ func TestWebSocketsEndWithTheirRoute(t *testing.T) {
 	}
 	defer c.CloseNow() //nolint:errcheck // the test is over then
 	s.edge.table.Remove(host)
-	if _, _, err := c.Read(ctx); err == nil || ctx.Err() != nil {
-		t.Errorf("got %v, want the end", err)
+	if _, _, err := c.Read(ctx); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("got %v, want an end with status %v", err, websocket.StatusGoingAway)
+	}
+	s.awaitIdle()
+}
+
+func TestWebSocketsEndInTheMiddleOfAFrame(t *testing.T) {
+	s := serve(t, web(rawPod(t, func(_ string, c *net.TCPConn) {
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x05hel")
+		_, _ = io.Copy(io.Discard, c)
+	})))
+	c, err := tls.Dial("tcp", s.server.Listener.Addr().String(), s.tls())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", host)
+	br := bufio.NewReader(c)
+	if res, err := http.ReadResponse(br, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("got %v, %v, want a WebSocket", res, err)
+	}
+	if b, err := br.Peek(5); string(b) != "\x81\x05hel" {
+		t.Fatalf("got %q, %v", b, err)
+	}
+	s.edge.table.Remove(host)
+	if b, err := io.ReadAll(br); string(b) != "\x81\x05hel" {
+		t.Errorf("got %q, %v, want nothing more", b, err)
 	}
 	s.awaitIdle()
 }
