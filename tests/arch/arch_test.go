@@ -25,19 +25,23 @@ var rules = []struct {
 	{"routes/redisroutes", []string{"routes", "tests/parts"}, "both halves use it, so it knows neither"},
 	{"routes/redisgate", []string{"routes", "tests/parts"}, "both halves use it, so it knows neither"},
 	{"routes", nil, "the contract of the two halves is a leaf"},
+	{"sni/connectwire", nil, "clients build with it"},
 	{"sni", []string{"routes", "tests/parts"}, "wire code knows neither Caddy nor Redis"},
 	{"caddymodules", []string{"routes", "routes/redisroutes", "sni", "tests/parts", "edge"}, "the edge needs nothing of the control plane"},
 	{"edge", []string{"caddymodules", "routes", "sni/snitest", "sni/pgwire", "tests/parts"}, "the program is two import lines, and its tests drive it from outside"},
 	{"controlplane/internal/pods", []string{"routes", "tests/parts"}, "the domain knows no adapter"},
 	{"controlplane/internal/config", nil, "reads the environment, nothing else"},
 	{"controlplane/internal/devtapis", []string{"controlplane/internal/tapis", "controlplane/internal/pods"}, "it is tested with the verification code of production"},
+	{"controlplane/internal/login", []string{"controlplane/internal/pods", "controlplane/internal/tapis", "controlplane/internal/devtapis", "controlplane/internal/store", "routes", "tests/parts"}, "adapters meet in pods; its tests use the real store and the dev Tapis"},
 	{"controlplane/internal/tapis", []string{"controlplane/internal/pods", "controlplane/internal/devtapis"}, "adapters meet in pods; its tests use the dev Tapis"},
 	{"controlplane/internal/seed", []string{"controlplane/internal/pods", "controlplane/internal/store", "controlplane/internal/kube", "controlplane/internal/local", "tests/kubetest"}, "its tests make pods of what is built in, on every cluster"},
+	{"controlplane/internal/doctor", []string{"controlplane/internal/config", "controlplane/internal/store", "controlplane/internal/kube", "controlplane/internal/pods", "diagnose", "routes", "tests/parts", "tests/kubetest"}, "it looks at everything from outside"},
 	{"controlplane/internal", []string{"controlplane/internal/pods", "controlplane/internal/store", "controlplane/internal/files", "controlplane/internal/reconcile", "routes", "tests/parts", "tests/kubetest"}, "adapters meet in pods; tests may use the real store and files"},
-	{"controlplane", []string{"controlplane/internal", "routes", "routes/redisroutes"}, "main wires everything of its half"},
-	{"podctl", nil, "a client knows the public API only"},
+	{"controlplane", []string{"controlplane/internal", "diagnose", "routes", "routes/redisroutes", "tests/parts"}, "main wires everything of its half"},
+	{"diagnose", nil, "both programs use it, so it knows neither"},
+	{"podctl", []string{"diagnose", "sni/connectwire", "sni/snitest", "routes", "tests/parts"}, "a client knows the public API and what it says to an edge; its tests have pods and certificates"},
 	{"deploy", nil, "what is deployed is built from outside"},
-	{"tests", []string{"routes", "routes/redisroutes", "sni/snitest", "tests", "deploy/cluster"}, "black-box tests use public surfaces only, and the certificates and servers that tests of sni are made with"},
+	{"tests", []string{"routes", "routes/redisroutes", "routes/redisgate", "sni/snitest", "sni/connectwire", "tests", "deploy/cluster"}, "black-box tests use public surfaces only, and the certificates and servers that tests of sni are made with"},
 }
 
 type goPackage struct {
@@ -60,7 +64,7 @@ func TestImportsFollowTheArchitecture(t *testing.T) {
 
 // Store implementations are wired by main; only tests of adapters may import it.
 func TestNoAdapterImportsAnotherOutsideOfTests(t *testing.T) {
-	adapters := []string{"api", "store", "local", "kube", "reconcile", "tapis", "devtapis", "files"}
+	adapters := []string{"api", "store", "local", "kube", "reconcile", "tapis", "devtapis", "files", "domains", "login"}
 	for _, p := range list(t) {
 		from := adapterOf(p.ImportPath, adapters)
 		if from == "" {

@@ -66,6 +66,9 @@ func TestClients(t *testing.T) {
 	t.Run("a driver cancels its query in TLS", func(t *testing.T) { cancelInTLS(t, m) })
 	t.Run("psql without a name is told how to say it", func(t *testing.T) { psqlWithoutName(t, m) })
 	t.Run("redis-cli without a name is refused at once", func(t *testing.T) { redisWithoutName(t, m) })
+	if heavy {
+		t.Run("mariadb without a tunnel is told what to do", func(t *testing.T) { mariadbWithoutTunnel(t, m) })
+	}
 }
 
 func TestDocumentsListTheClientsThatAreRun(t *testing.T) {

@@ -27,6 +27,14 @@ func redisWithoutName(t *testing.T, m *machine) {
 	}
 }
 
+// mariadbWithoutTunnel runs a client that waits for the server's first word.
+func mariadbWithoutTunnel(t *testing.T, m *machine) {
+	got := failureOf(t, m, "mariadb", "--no-defaults", "--host=127.0.0.1", fmt.Sprint("--port=", m.port), "--user=jane")
+	if !strings.Contains(got, "1043") || !strings.Contains(got, "stunnel") {
+		t.Errorf("got %q, want error 1043 with a hint", got)
+	}
+}
+
 // failureOf runs a client that is to fail, and returns what it says.
 func failureOf(t *testing.T, m *machine, name string, args ...string) string {
 	t.Helper()

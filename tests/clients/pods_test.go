@@ -28,7 +28,7 @@ type pod struct {
 var pods = map[string]pod{
 	"web":   {protocols: []routes.Protocol{routes.HTTP}, start: startWeb},
 	"rpc":   {protocols: []routes.Protocol{routes.HTTP}, start: startRPC},
-	"db":    {protocols: []routes.Protocol{routes.Postgres}, start: startPostgres, landed: landedInPostgres},
+	"db":    {protocols: []routes.Protocol{routes.Postgres, routes.TCP}, start: startPostgres, landed: landedInPostgres},
 	"cache": {protocols: []routes.Protocol{routes.TCP, routes.Redis}, start: startRedis, landed: landedInRedis},
 	"graph": {protocols: []routes.Protocol{routes.TCP, routes.Bolt}, start: startNeo4j, heavy: true},
 	"docs":  {protocols: []routes.Protocol{routes.TCP, routes.MongoDB}, start: startMongo, heavy: true},
