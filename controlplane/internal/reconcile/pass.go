@@ -219,11 +219,38 @@ func (r *Reconciler) publish(ctx context.Context, p pods.Pod, d definition, o po
 	case d.domain != "":
 		rs = plainRoutes(p, d.Effective, d.domain)
 	}
+	rs, err := r.withDomains(ctx, p, rs)
+	if err != nil {
+		return err
+	}
 	for i := range rs {
 		rs[i] = r.publishable(p, rs[i])
 	}
+	sharesErr := r.publishShares(ctx, p.Key, rs)
+	if sharesErr != nil && steady && !e.removes() {
+		// Tokens of a pod that had this name before must not lead to this one.
+		return sharesErr
+	}
 	if err := r.Routes.SetPod(ctx, p.Tenant, string(p.ID), rs); err != nil {
-		return fmt.Errorf("publishing routes: %w", err)
+		return errors.Join(sharesErr, fmt.Errorf("publishing routes: %w", err))
+	}
+	return sharesErr
+}
+
+// publishShares tells the edges which access tokens lead to a pod.
+func (r *Reconciler) publishShares(ctx context.Context, k pods.Key, rs []routes.Route) error {
+	hosts := map[string]string{}
+	for _, route := range rs {
+		// Secrets are kept as hashes for the pod's own hosts, and count there only.
+		if _, _, _, own := routes.ParsePodHost(route.Host); own && route.AccessGate != nil {
+			hosts[route.Net] = route.Host
+		}
+	}
+	if r.Shares == nil || len(hosts) == 0 {
+		return nil
+	}
+	if err := r.Shares(ctx, k, hosts); err != nil {
+		return fmt.Errorf("publishing access tokens: %w", err)
 	}
 	return nil
 }

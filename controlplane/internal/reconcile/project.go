@@ -131,11 +131,11 @@ func addresses(list []string) []string {
 // access adds what decides who may connect and what they are answered.
 func access(r *routes.Route, p pods.Pod, n pods.Networking) {
 	r.IPAllow = slices.Clone(n.IPAllowList)
-	if r.Protocol != routes.HTTP {
-		return
-	}
 	if n.TapisAuth {
 		r.Gate = gateOf(p.Permissions, n)
+	}
+	if r.Protocol != routes.HTTP {
+		return
 	}
 	if n.AccessGate {
 		r.AccessGate = &routes.AccessGate{ReturnPath: n.AccessGateReturnPath}
@@ -157,12 +157,13 @@ func access(r *routes.Route, p pods.Pod, n pods.Networking) {
 
 // gateOf puts a login in front of an entry.
 func gateOf(perms pods.Permissions, n pods.Networking) *routes.Gate {
-	return &routes.Gate{
-		AllowedUsers:      n.AllowedUsers(perms),
-		Tenants:           perms.GuestTenants(),
-		ResponseHeaders:   maps.Clone(n.TapisAuthResponseHeaders),
-		ExcludedPaths:     slices.Clone(n.TapisAuthExcludedPaths),
-		ExcludedPathRegex: slices.Clone(n.TapisAuthExcludedPathRegex),
-		ReturnPath:        n.TapisAuthReturnPath,
+	g := &routes.Gate{AllowedUsers: n.AllowedUsers(perms), Tenants: perms.GuestTenants()}
+	if n.Protocol != pods.NetHTTP {
+		return g // connections have neither headers nor paths
 	}
+	g.ResponseHeaders = maps.Clone(n.TapisAuthResponseHeaders)
+	g.ExcludedPaths = slices.Clone(n.TapisAuthExcludedPaths)
+	g.ExcludedPathRegex = slices.Clone(n.TapisAuthExcludedPathRegex)
+	g.ReturnPath = n.TapisAuthReturnPath
+	return g
 }

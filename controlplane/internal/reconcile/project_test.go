@@ -82,7 +82,8 @@ func TestRoutesOf(t *testing.T) {
 			Protocol: pods.NetHTTP, Port: 5000, IPAllowList: []string{"192.0.2.0/24"},
 			TapisAuth: true, TapisAuthAllowedUsers: []string{"Alice"}, TapisAuthReturnPath: "/app",
 			TapisAuthResponseHeaders: map[string]string{"X-User": "<<tapisusername>>"},
-			TapisAuthExcludedPaths:   []string{"/health"}, TapisAuthExcludedPathRegex: []string{"^/a.*$"},
+			AccessGate:               true, AccessGateReturnPath: "/shared",
+			TapisAuthExcludedPaths: []string{"/health"}, TapisAuthExcludedPathRegex: []string{"^/a.*$"},
 			CORSAllowOrigins: []string{"https://example.org"}, CORSAllowMethods: []string{"GET"},
 			CORSAllowHeaders: []string{"X-A"}, CORSAllowCredentials: true, CORSMaxAge: 60,
 			ProxyCompression: true, ProxyCompressionEncodings: []string{"zstd", "gzip"},
@@ -93,7 +94,10 @@ func TestRoutesOf(t *testing.T) {
 			// What is for HTTP only has no effect elsewhere.
 			CORSAllowOrigins: []string{"https://example.org"}, ProxyCompression: true, ProxyCompressionEncodings: []string{"gzip"},
 		},
-		"db":     {Protocol: pods.NetPostgres, Port: 5432},
+		"db": {
+			Protocol: pods.NetPostgres, Port: 5432, TapisAuth: true, TapisAuthAllowedUsers: []string{"*"}, TapisAuthReturnPath: "/",
+			TapisAuthResponseHeaders: map[string]string{"X-User": "a"}, TapisAuthExcludedPaths: []string{"/"}, TapisAuthExcludedPathRegex: []string{"."},
+		},
 		"inside": {Protocol: pods.NetLocalOnly, Port: 9000},
 	}}
 	o := seen(pods.PhaseRunning, func(o *pods.Observation) {
@@ -111,6 +115,7 @@ func TestRoutesOf(t *testing.T) {
 		{
 			Schema: 1, Host: "web-db.pods.dev.localhost", Tenant: "dev", Pod: "web", Net: "db",
 			Protocol: routes.Postgres, State: routes.Live, Instance: "run-1", Upstreams: []string{"10.0.0.1:5432"},
+			Gate: &routes.Gate{AllowedUsers: []string{"*"}},
 		},
 		{
 			Schema: 1, Host: "web.pods.dev.localhost", Tenant: "dev", Pod: "web", Net: "default",
@@ -120,6 +125,7 @@ func TestRoutesOf(t *testing.T) {
 				AllowedUsers: []string{"alice"}, ResponseHeaders: map[string]string{"X-User": "<<tapisusername>>"},
 				ExcludedPaths: []string{"/health"}, ExcludedPathRegex: []string{"^/a.*$"}, ReturnPath: "/app",
 			},
+			AccessGate: &routes.AccessGate{ReturnPath: "/shared"},
 			CORS: &routes.CORS{
 				AllowOrigins: []string{"https://example.org"}, AllowMethods: []string{"GET"},
 				AllowHeaders: []string{"X-A"}, AllowCredentials: true, MaxAge: 60,

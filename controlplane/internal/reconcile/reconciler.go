@@ -38,6 +38,14 @@ type Deps struct {
 	// says that the definition has to change. Nil: pods use nothing.
 	Bind func(ctx context.Context, p pods.Pod, e pods.Effective, w *pods.Workload) error
 
+	// Shares publishes the access tokens of a pod for the hosts of its entries with
+	// an access gate, by networking key, before their routes. Nil: there are none.
+	Shares func(ctx context.Context, k pods.Key, hosts map[string]string) error
+
+	// Domains returns the claims to custom domains that a query selects, as a
+	// [pods.DomainStore] does. Nil: no pod has any.
+	Domains func(ctx context.Context, q pods.DomainQuery) ([]pods.DomainClaim, error)
+
 	// AfterFullPass is called after each full pass, once the routes of every pod
 	// in the store were published since its begin. Nil: nothing is called.
 	AfterFullPass func(ctx context.Context) error
