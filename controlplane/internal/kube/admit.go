@@ -69,8 +69,11 @@ func (a *admission) environment() {
 			a.refuse("environment_variables.%.64s: the cluster can't have a variable of this name", name)
 		}
 	}
+	for key, m := range a.w.VolumeMounts {
+		size += len(configKey(key)) + len(m.ConfigContent)
+	}
 	if size > maxSecretBytes {
-		a.refuse("environment_variables: %d bytes, at most %d are possible", size, maxSecretBytes)
+		a.refuse("environment_variables: %d bytes with the configuration files, at most %d are possible", size, maxSecretBytes)
 	}
 	user := a.w.Env[pullSecretVariable]
 	if user != "" && len(validation.IsDNS1123Subdomain(pullSecretName(user))) > 0 {
@@ -98,6 +101,7 @@ func (a *admission) mount(key string, m pods.VolumeMount) {
 		if len(validation.IsDNS1123Subdomain(name)) > 0 {
 			a.refuse("volume_mounts.%.64s: the cluster can't have a claim of the name '%s'", key, name)
 		}
+	case pods.MountEphemeral:
 	case typeVolume, typeSnapshot:
 		if !a.Files.set() {
 			a.refuse("volume_mounts.%.64s.type: this installation has no volumes and snapshots. Use 'pvc'", key)

@@ -130,6 +130,17 @@ func prefixes(list ...string) []netip.Prefix {
 	return out
 }
 
+// configured has a configuration file, one below a folder, and an empty folder.
+func configured() pods.Workload {
+	w := workload("web", "podway/hello")
+	w.VolumeMounts = map[string]pods.VolumeMount{
+		"appconf": {Type: "ephemeral", MountPath: "/etc/app.conf", ConfigContent: "listen 5000", ConfigPermissions: "0640"},
+		"conf":    {Type: "ephemeral", MountPath: "/etc/app.d/", ConfigFilename: "a.conf", ConfigContent: "debug off"},
+		"cache":   {Type: "ephemeral", MountPath: "/cache"},
+	}
+	return w
+}
+
 func TestManifests(t *testing.T) {
 	root := Options{Images: map[string]ImageRule{"docker.io/library/postgres": {Root: true}}, NoStartupProbe: true}
 	claim := Options{Files: Files{Claim: "files", Class: "shared"}, Quota: map[string]string{}, Namespace: "pods"}
@@ -147,6 +158,7 @@ func TestManifests(t *testing.T) {
 		{"an-image-that-runs-as-root", root, workload("db", "postgres:16")},
 		{"files-in-a-shared-namespace", claim, mounting},
 		{"traffic-before-ready", Options{}, early},
+		{"configuration-files", Options{}, configured()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := settled(t, c.options)

@@ -49,6 +49,11 @@ func newEnvironment(w pods.Workload) environment {
 		e.secret[name] = []byte(value)
 		delete(e.plain, name) // what a user sets counts
 	}
+	for key, m := range w.VolumeMounts {
+		if m.IsConfig() {
+			e.secret[configKey(key)] = []byte(m.ConfigContent)
+		}
+	}
 	e.hidePasswords(w)
 	return e
 }
@@ -88,6 +93,9 @@ func (e environment) variables(secretName string) []corev1.EnvVar {
 		list = append(list, corev1.EnvVar{Name: name, Value: e.plain[name]})
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.secret)) {
+		if isConfigKey(name) {
+			continue
+		}
 		list = append(list, corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{
 			SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: secretName}, Key: name},
 		}})

@@ -83,7 +83,7 @@ func (b builder) podSecurity() *corev1.PodSecurityContext {
 	if rule.Group > 0 {
 		s.RunAsGroup = &rule.Group
 	}
-	if slices.ContainsFunc(slices.Collect(maps.Values(b.w.VolumeMounts)), isClaim) {
+	if slices.ContainsFunc(slices.Collect(maps.Values(b.w.VolumeMounts)), isOwned) {
 		s.FSGroup = new(cmp.Or(rule.Group, b.FSGroup))
 		s.FSGroupChangePolicy = new(corev1.FSGroupChangeOnRootMismatch)
 	}
@@ -93,7 +93,8 @@ func (b builder) podSecurity() *corev1.PodSecurityContext {
 	return s
 }
 
-func isClaim(m pods.VolumeMount) bool { return m.Type == typePVC }
+// isOwned reports whether a mount is of this pod alone.
+func isOwned(m pods.VolumeMount) bool { return m.Type == typePVC || m.Type == pods.MountEphemeral }
 
 // rootCapabilities let a container that starts as root take over its own files
 // and become another user, as the entry points of many images do. None of them
@@ -182,6 +183,9 @@ func (b builder) volumes() ([]corev1.Volume, []corev1.VolumeMount) {
 		case typePVC:
 			mount.Name = "claim-" + strconv.Itoa(i)
 			volumes = append(volumes, corev1.Volume{Name: mount.Name, VolumeSource: claimSource(b.claimName(m.Source(key)))})
+		case pods.MountEphemeral:
+			mount = ephemeralMount("ephemeral-"+strconv.Itoa(i), m)
+			volumes = append(volumes, corev1.Volume{Name: mount.Name, VolumeSource: b.ephemeralSource(key, m)})
 		case typeSnapshot:
 			mount.ReadOnly = true
 			files = true

@@ -43,8 +43,9 @@ func (c *Cluster) admit(w pods.Workload) error {
 
 func (c *Cluster) admitMount(name string, m pods.VolumeMount) error {
 	_, shared := m.Volume("", name)
+	own := m.Type == pods.MountPVC || m.Type == pods.MountEphemeral
 	switch {
-	case m.Type != pods.MountPVC && (!shared || c.options.Volumes == ""):
+	case !own && (!shared || c.options.Volumes == ""):
 		return pods.Errorf(pods.Invalid, "volume_mounts.%s.type: the local cluster has no volumes of type '%s'. Use 'pvc'", name, m.Type)
 	case !namePattern.MatchString(name):
 		return pods.Errorf(pods.Invalid, "volume_mounts.%s: no folder can have this name", name)

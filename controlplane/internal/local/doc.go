@@ -40,9 +40,11 @@
 //	PODWAY_ADDRESS         the address
 //	PODWAY_PORT_<KEY>      the port of a networking entry, its key in upper case
 //	PODWAY_VOLUME_<KEY>    the folder of a volume mount of type pvc
+//	PODWAY_EPHEMERAL_<KEY> the file or the empty folder of an ephemeral mount
 //	PODWAY_MOUNT_<ID>      the folder of a volume or snapshot, its id in upper case
 //
-// Nothing is mounted at the path that a mount names: that is the machine's. A
+// Nothing is mounted at the path that a mount names: that is the machine's. Files
+// that are copied to or from a path below it are those of the mount's folder. A
 // snapshot is not protected from the pods that mount it.
 //
 // # Files

@@ -32,8 +32,11 @@ func environment(w pods.Workload, p place, instance string) []string {
 		env["PODWAY_PORT_"+strings.ToUpper(key)] = strconv.Itoa(port)
 	}
 	for name, m := range w.VolumeMounts {
-		if m.Type == pods.MountPVC {
+		switch m.Type {
+		case pods.MountPVC:
 			env["PODWAY_VOLUME_"+strings.ToUpper(name)] = filepath.Join(p.storage, mountName(name, m))
+		case pods.MountEphemeral:
+			env["PODWAY_EPHEMERAL_"+strings.ToUpper(name)] = filepath.Join(p.storage, ephemeralPath(name, m))
 		}
 	}
 	for name, dir := range p.mounts {

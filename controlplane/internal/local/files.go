@@ -16,8 +16,8 @@ import (
 
 var _ pods.FileCluster = (*Cluster)(nil)
 
-// CopyTo implements [pods.FileCluster]. The path is one of this machine, and what
-// the pod's user may not write to is Invalid.
+// CopyTo implements [pods.FileCluster]. The path is one of this machine unless it
+// is below a mount, and what the pod's user may not write to is Invalid.
 func (c *Cluster) CopyTo(ctx context.Context, k pods.Key, path string, size int64, r io.Reader) error {
 	run, err := c.running(k)
 	if err != nil {
@@ -27,6 +27,7 @@ func (c *Cluster) CopyTo(ctx context.Context, k pods.Key, path string, size int6
 		return err
 	}
 	user := run.spec.User
+	path = run.spec.onMachine(path)
 	// A reader of the path sees the old file or the new one.
 	tmp := filepath.Join(filepath.Dir(path), ".podway-upload-"+rand.Text())
 	var f *os.File
@@ -78,7 +79,7 @@ func (r *contextReader) Read(p []byte) (int, error) {
 	return r.r.Read(p)
 }
 
-// CopyFrom implements [pods.FileCluster]. The path is one of this machine.
+// CopyFrom implements [pods.FileCluster]. The path is as that of CopyTo.
 func (c *Cluster) CopyFrom(ctx context.Context, k pods.Key, path string) (pods.ContainerFile, io.ReadCloser, error) {
 	run, err := c.running(k)
 	if err != nil {
@@ -87,6 +88,7 @@ func (c *Cluster) CopyFrom(ctx context.Context, k pods.Key, path string) (pods.C
 	if err := checkPath(path); err != nil {
 		return pods.ContainerFile{}, nil, err
 	}
+	path = run.spec.onMachine(path)
 	var f *os.File
 	// A pipe would hold the opener up.
 	err = run.spec.User.do(func() (err error) { f, err = os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0); return err })
@@ -124,7 +126,7 @@ func (w *wholeFile) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ListFiles implements [pods.FileCluster]. The path is one of this machine.
+// ListFiles implements [pods.FileCluster]. The path is as that of CopyTo.
 func (c *Cluster) ListFiles(_ context.Context, k pods.Key, path string) ([]pods.ContainerFile, error) {
 	run, err := c.running(k)
 	if err != nil {
@@ -133,6 +135,7 @@ func (c *Cluster) ListFiles(_ context.Context, k pods.Key, path string) ([]pods.
 	if err := checkPath(path); err != nil {
 		return nil, err
 	}
+	path = run.spec.onMachine(path)
 	var list []pods.ContainerFile
 	err = run.spec.User.do(func() (err error) { list, err = listFiles(path); return err })
 	return list, pathError(path, err)

@@ -212,6 +212,61 @@ func TestVolumesAreMounted(t *testing.T) {
 	}
 }
 
+func TestEphemeralMountsAreMadeAnew(t *testing.T) {
+	c := openWith(t, Options{Dir: stateDir(t)})
+	w := workload("web", "podway/hello")
+	w.VolumeMounts = map[string]pods.VolumeMount{
+		"appconf": {Type: "ephemeral", MountPath: "/etc/app.conf", ConfigContent: "listen 5000\n", ConfigPermissions: "0640"},
+		"cache":   {Type: "ephemeral", MountPath: "/cache"},
+	}
+	if err := c.Admit(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	ready(t, c, w)
+	const look = `cat "$PODWAY_EPHEMERAL_APPCONF" && stat -c %a "$PODWAY_EPHEMERAL_APPCONF" && basename "$PODWAY_EPHEMERAL_APPCONF" && ls "$PODWAY_EPHEMERAL_CACHE"`
+	const fresh = "listen 5000\n640\napp.conf\n"
+	if got := script(t, c, w.Key, look); got != fresh {
+		t.Errorf("got %q, want %q", got, fresh)
+	}
+	script(t, c, w.Key, `echo more >> "$PODWAY_EPHEMERAL_APPCONF" && touch "$PODWAY_EPHEMERAL_CACHE/old" && ln -s / "$PODWAY_EPHEMERAL_CACHE/root"`)
+	if err := c.Remove(t.Context(), w.Key); err != nil {
+		t.Fatal(err)
+	}
+	await(t, c, w.Key, "stopped", func(o pods.Observation) bool { return !o.Present })
+	ready(t, c, w)
+	if got := script(t, c, w.Key, look); got != fresh {
+		t.Errorf("at the next start: got %q, want %q", got, fresh)
+	}
+}
+
+func TestCopiesBelowAMountAreInItsFolder(t *testing.T) {
+	c := openWith(t, Options{Dir: stateDir(t)})
+	w := workload("web", "podway/hello")
+	w.VolumeMounts = map[string]pods.VolumeMount{"work": {Type: "pvc", MountPath: "/nowhere/work/"}}
+	ready(t, c, w)
+	if err := c.CopyTo(t.Context(), w.Key, "/nowhere/work/notes/one.ipynb", 2, strings.NewReader("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if got := script(t, c, w.Key, `cat "$PODWAY_VOLUME_WORK/notes/one.ipynb"`); got != "{}" {
+		t.Errorf("got %q in the mount's folder, want what was copied", got)
+	}
+	if _, err := os.Stat("/nowhere"); err == nil {
+		t.Error("the machine has a folder at the path of the mount")
+	}
+	list, err := c.ListFiles(t.Context(), w.Key, "/nowhere/work/notes")
+	if err != nil || len(list) != 1 || list[0].Name != "one.ipynb" {
+		t.Errorf("got %v and %v, want the file", list, err)
+	}
+	_, r, err := c.CopyFrom(t.Context(), w.Key, "/nowhere/work/notes/one.ipynb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); string(got) != "{}" || err != nil {
+		t.Errorf("got %q and %v, want the file back", got, err)
+	}
+}
+
 func purge(t *testing.T, c *Cluster, k pods.Key) {
 	t.Helper()
 	if err := c.Purge(t.Context(), k); err != nil {

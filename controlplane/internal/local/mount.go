@@ -51,3 +51,34 @@ func (c *Cluster) prepareMount(k pods.VolumeKey, sub string) error {
 	}
 	return nil
 }
+
+// mountPoints returns what stands in for the mounts of a pod, by their paths.
+func (p place) mountPoints(w pods.Workload) map[string]string {
+	points := map[string]string{}
+	for name, m := range w.VolumeMounts {
+		switch m.Type {
+		case pods.MountPVC:
+			points[filepath.Clean(m.MountPath)] = filepath.Join(p.storage, mountName(name, m))
+		case pods.MountEphemeral:
+			at := m.MountPath
+			if m.IsConfig() {
+				at = m.ConfigPath()
+			}
+			points[filepath.Clean(at)] = filepath.Join(p.storage, ephemeralPath(name, m))
+		default:
+			points[filepath.Clean(m.MountPath)] = p.mounts[name]
+		}
+	}
+	return points
+}
+
+// onMachine returns where a path of the pod is on this machine: below a mount in
+// what stands in for that, else where it says.
+func (sp spec) onMachine(path string) string {
+	for at := path; at != "/" && at != "."; at = filepath.Dir(at) {
+		if to, ok := sp.Mounts[at]; ok {
+			return filepath.Join(to, path[len(at):])
+		}
+	}
+	return path
+}

@@ -198,7 +198,7 @@ func (c *Cluster) prepare(ctx context.Context, p *pod, w pods.Workload) (spec, e
 	return spec{
 		Image: img.name, Instance: instance,
 		Setup: what.setup, Main: what.main,
-		Env: environment(w, pl, instance), Dir: storage, User: user, Log: p.folder.log(),
+		Env: environment(w, pl, instance), Dir: storage, User: user, Log: p.folder.log(), Mounts: pl.mountPoints(w),
 		StopSignal: what.stop, Grace: c.options.Grace,
 		Addresses: pl.addresses(), Probe: probed(w.Ports),
 	}, clearLog(p.folder.log())

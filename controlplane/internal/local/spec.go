@@ -18,7 +18,12 @@ type spec struct {
 	Env  []string `json:"env"` // complete
 	Dir  string   `json:"dir"` // working folder: the storage
 	User *account `json:"user,omitempty"`
-	Log  string   `json:"log"`
+
+	// Mounts are the files and folders that stand in for what would be mounted, by
+	// the path where that is.
+	Mounts map[string]string `json:"mounts,omitempty"`
+
+	Log string `json:"log"`
 
 	// StopSignal asks the program to end; it is killed if it has not after Grace.
 	StopSignal syscall.Signal `json:"stop_signal"`

@@ -124,23 +124,36 @@ func fillStorage(storage string, a *account, mounts map[string]pods.VolumeMount)
 		return err
 	}
 	defer root.Close()
-	if err := root.RemoveAll(tempName); err != nil {
-		return err
+	for _, dir := range []string{tempName, ephemeralName} {
+		if err := root.RemoveAll(dir); err != nil {
+			return err
+		}
 	}
 	dirs := []string{tempName}
 	for name, m := range mounts {
-		if m.Type == pods.MountPVC {
+		switch m.Type {
+		case pods.MountPVC:
 			dirs = append(dirs, mountName(name, m))
+		case pods.MountEphemeral:
+			dirs = append(dirs, ephemeralFolder(name))
 		}
 	}
 	for _, dir := range dirs {
 		if err := root.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
-		for ; a != nil && dir != "."; dir = filepath.Dir(dir) {
-			if err := root.Lchown(dir, int(a.UID), int(a.GID)); err != nil {
-				return err
-			}
+		if err := a.ownIn(root, dir); err != nil {
+			return err
+		}
+	}
+	return writeConfigs(root, a, mounts)
+}
+
+// ownIn gives an entry of root, and the folders on the way to it, to the account.
+func (a *account) ownIn(root *os.Root, name string) error {
+	for ; a != nil && name != "."; name = filepath.Dir(name) {
+		if err := root.Lchown(name, int(a.UID), int(a.GID)); err != nil {
+			return err
 		}
 	}
 	return nil

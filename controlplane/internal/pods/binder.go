@@ -62,6 +62,7 @@ func (b *Binder) Bind(ctx context.Context, p Pod, e Effective, w *Workload) erro
 		}
 	}
 	FillSecrets(w.Env, values)
+	FillConfigs(w.VolumeMounts, values)
 	return nil
 }
 
@@ -152,6 +153,7 @@ func (b *Binder) look(ctx context.Context, p Pod, e Effective) (outside, error) 
 		}
 	}
 	checkEnvRefs(&problems, e.EnvironmentVariables, e.SecretMap)
+	checkConfigRefs(&problems, e.VolumeMounts, e.SecretMap)
 	return found, problems.err()
 }
 

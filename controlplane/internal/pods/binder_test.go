@@ -451,14 +451,19 @@ func TestMountsAreClaimed(t *testing.T) {
 	}
 }
 
-func TestEnvironmentWarnings(t *testing.T) {
-	got := EnvironmentWarnings(map[string]string{"B": "${HOME}", "A": "${pods:url}", "C": "$x {y} ${pods:secrets:Z}", "D": "${"})
+func TestSyntaxWarnings(t *testing.T) {
+	got := SyntaxWarnings(Effective{
+		EnvironmentVariables: map[string]string{"B": "${HOME}", "A": "${pods:url}", "C": "$x {y} ${pods:secrets:Z}", "D": "${"},
+		VolumeMounts: map[string]VolumeMount{
+			"/b": {Type: MountEphemeral, ConfigContent: "a ${HOME}"}, "/c": {Type: MountEphemeral, ConfigContent: "a ${pods:secrets:Z}"},
+		},
+	})
 	var names []string
 	for _, w := range got {
 		names = append(names, strings.SplitN(w, ":", 2)[0])
 	}
-	if want := []string{"environment_variables, A", "environment_variables, B"}; !slices.Equal(names, want) {
-		t.Errorf("got %v, want warnings about A and B", got)
+	if want := []string{"environment_variables, A", "environment_variables, B", "volume_mounts, /b, config_content"}; !slices.Equal(names, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

@@ -239,6 +239,7 @@ func readVolumeMount(parent *object, where loc, v any, key string) (VolumeMount,
 	take(o, "sub_path", &subPath, readString)
 	take(o, "read_only", &readOnly, readBool)
 	takeAs(o, "mounted_by", &mountedBy, readString, true) // the service's to set; dropped
+	config := takeConfig(o, where)
 	o.done()
 	m := VolumeMount{
 		Type: kind.Or(""), MountPath: mountPath.Or(defaultMountPath), SourceID: source.Or(""), SubPath: subPath.Or(""), ReadOnly: readOnly.Or(false),
@@ -252,6 +253,10 @@ func readVolumeMount(parent *object, where loc, v any, key string) (VolumeMount,
 		o.problems.add(where.in("mount_path"), "volumemount.mount_path differs from the key. Leave it out if the key is a path.")
 	case isPath(key):
 		m.MountPath = key
+	}
+	m = config.applied(m)
+	if m.IsConfig() && m.ConfigPermissions == "" {
+		m.ConfigPermissions = defaultConfigMode
 	}
 	return m, true
 }
@@ -325,14 +330,17 @@ func readNetDef(parent *object, where loc, v any) (NetDef, bool) {
 	take(o, "proxy_compression_encodings", &n.ProxyCompressionEncodings, readStrings)
 	take(o, "proxy_compression_excluded_content_types", &n.ProxyCompressionExcludedContent, readStrings)
 	take(o, "proxy_compression_min_response_body_bytes", &n.ProxyCompressionMinResponseBodySize, readInt)
+	take(o, "custom_domain", &n.CustomDomain, readDomain)
 	take(o, "tapis_ui_uri", &n.TapisUIURI, readString)
 	take(o, "tapis_ui_uri_redirect", &n.TapisUIURIRedirect, readBool)
 	take(o, "tapis_ui_uri_description", &n.TapisUIURIDescription, readString)
 
-	// Clients send back what they were shown. The url is the service's to set, so
-	// it is checked and dropped.
+	// Clients send back what they were shown. These are the service's to set, so
+	// they are checked and dropped.
 	var url Opt[string]
 	take(o, "url", &url, readURL)
+	var verified Opt[bool]
+	take(o, "custom_domain_verified", &verified, readBool)
 	o.done()
 	return n, true
 }

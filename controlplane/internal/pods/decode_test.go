@@ -271,7 +271,7 @@ func TestDecodeNewPodRefusesValues(t *testing.T) {
 			"body, volume_mounts, /data, source_id: volumemount.source_id must be lowercase alphanumeric. First character must be alpha. Got '../x'.",
 		}},
 		{"a mount without a type", mount("data", ``), []string{
-			"body, volume_mounts, data, type: volumemount.type must be one of the following: ['tapisvolume', 'tapissnapshot', 'pvc'].",
+			"body, volume_mounts, data, type: volumemount.type must be one of the following: ['tapisvolume', 'tapissnapshot', 'pvc', 'ephemeral'].",
 		}},
 		{"a mount that leaves its folder", mount("data", `"type":"pvc","mount_path":"/a/../../etc","sub_path":"../other"`), []string{
 			"body, volume_mounts, data, mount_path: volumemount.mount_path must be an absolute path below / without '..' and ':'. Got /a/../../etc.",
@@ -316,8 +316,8 @@ func TestDecodeNewPodRefusesValues(t *testing.T) {
 		{"too many addresses", netWith(`"ip_allow_list":[` + strings.Repeat(`"::1",`, 256) + `"::1"]`), []string{
 			"body, networking, default, ip_allow_list: networking.ip_allow_list may hold 256 entries at most. Got 257",
 		}},
-		{"a login in front of tcp", netWith(`"protocol":"tcp","tapis_auth":true`), []string{
-			"body, networking, default, tapis_auth: networking.tapis_auth can only be used with protocol 'http'. Got protocol tcp.",
+		{"a login in front of what nobody reaches", netWith(`"protocol":"local_only","tapis_auth":true`), []string{
+			"body, networking, default, tapis_auth: networking.tapis_auth can't be used with protocol 'local_only', which nobody reaches from outside.",
 		}},
 		{"header names that are none", netWith(`"tapis_auth_response_headers":{"X User":"a","":"b"}`), []string{
 			headerLoc + "name must be a header name of at most 128 characters (RFC 7230 token). Got ''",
@@ -382,7 +382,7 @@ func TestDecodeNewPodRefusesValues(t *testing.T) {
 			"body, networking, default, tapis_ui_uri_description: tapis_ui_uri_description field may only contain ASCII characters.",
 		}},
 		{"an entry that is too large in sum", netWith(`"tapis_auth_allowed_users":[` + strings.Repeat(`"`+long(100)+`",`, 499) + `"a"]`), []string{
-			"body, networking, default: networking object is too large: 52008 bytes of JSON, at most 40960 are allowed. Shorten its lists.",
+			"body, networking, default: networking object is too large: 52108 bytes of JSON, at most 40960 are allowed. Shorten its lists.",
 		}},
 		{
 			"problems of all stages", `{"pod_id":"X","bogus":1,"description":"ä","networking":{"default":{"port":1}}}`,

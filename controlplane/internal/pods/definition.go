@@ -55,6 +55,7 @@ type NetDef struct {
 	ProxyCompressionEncodings           Opt[[]string]          `json:"proxy_compression_encodings,omitzero"`
 	ProxyCompressionExcludedContent     Opt[[]string]          `json:"proxy_compression_excluded_content_types,omitzero"`
 	ProxyCompressionMinResponseBodySize Opt[int]               `json:"proxy_compression_min_response_body_bytes,omitzero"`
+	CustomDomain                        Opt[string]            `json:"custom_domain,omitzero"`
 	TapisUIURI                          Opt[string]            `json:"tapis_ui_uri,omitzero"`
 	TapisUIURIRedirect                  Opt[bool]              `json:"tapis_ui_uri_redirect,omitzero"`
 	TapisUIURIDescription               Opt[string]            `json:"tapis_ui_uri_description,omitzero"`
@@ -124,6 +125,8 @@ type Networking struct {
 	ProxyCompressionEncodings           []string          `json:"proxy_compression_encodings"`
 	ProxyCompressionExcludedContent     []string          `json:"proxy_compression_excluded_content_types"`
 	ProxyCompressionMinResponseBodySize int               `json:"proxy_compression_min_response_body_bytes"`
+	CustomDomain                        string            `json:"custom_domain"`          // "": none
+	CustomDomainVerified                bool              `json:"custom_domain_verified"` // set by the service when it is shown
 	TapisUIURI                          string            `json:"tapis_ui_uri"`
 	TapisUIURIRedirect                  bool              `json:"tapis_ui_uri_redirect"`
 	TapisUIURIDescription               string            `json:"tapis_ui_uri_description"`

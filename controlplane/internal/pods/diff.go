@@ -156,7 +156,9 @@ func hiddenPath(path []string) bool {
 	case "environment_variables", "secret_map", "command", "arguments":
 		return true
 	case "template_overrides":
-		return len(path) > 1 && path[1] == "secret_map"
+		return len(path) > 1 && path[1] == "secret_map" || path[len(path)-1] == "config_content"
+	case "volume_mounts":
+		return path[len(path)-1] == "config_content"
 	case "networking":
 		return len(path) > 2 && path[2] == "tapis_auth_response_headers"
 	case "healthchecks":

@@ -15,11 +15,18 @@ import (
 //
 // The zero value, null in JSON, removes what a template mounts under the key.
 type VolumeMount struct {
-	Type      string `json:"type"`                // "tapisvolume", "tapissnapshot" or "pvc"
+	Type      string `json:"type"`                // "tapisvolume", "tapissnapshot", "pvc" or "ephemeral"
 	MountPath string `json:"mount_path"`          // absolute; default "/tapis_volume_mount"
 	SourceID  string `json:"source_id,omitempty"` // what is mounted, if the key does not say; in templates also "${:?description}"
 	SubPath   string `json:"sub_path"`            // below the volume's root; "" is the root
 	ReadOnly  bool   `json:"read_only,omitempty"` // snapshots are read-only anyway
+
+	// What an ephemeral mount holds: a file with the content, or an empty folder if
+	// there is none. The content may be secret, as the environment may; it has
+	// placeholders and references to the secret_map, as that has.
+	ConfigContent     string `json:"config_content,omitempty"`
+	ConfigFilename    string `json:"config_filename,omitempty"`    // "": the mount path is the file's
+	ConfigPermissions string `json:"config_permissions,omitempty"` // octal; "0644" if there is content
 
 	// MountedBy is the user whose permissions the mount counts on; "" if a
 	// template gives it, or nobody's count. It is not shown.
@@ -31,6 +38,8 @@ const (
 	MountVolume   = "tapisvolume"
 	MountSnapshot = "tapissnapshot"
 	MountPVC      = "pvc"
+	// MountEphemeral is made anew at every start, by the pod's definition.
+	MountEphemeral = "ephemeral"
 )
 
 // removes reports whether the entry takes away what a template mounts.
@@ -120,7 +129,8 @@ func mounted(mounts map[string]VolumeMount) map[string]VolumeMount {
 }
 
 // workloadMounts returns mounts under keys that clusters can make names of: what
-// is mounted, with a number if that is mounted more than once.
+// is mounted, or for ephemeral ones that tell none the end of their path, with a
+// number if that is mounted more than once.
 func workloadMounts(mounts map[string]VolumeMount) map[string]VolumeMount {
 	out := make(map[string]VolumeMount, len(mounts))
 	for key, m := range mounts {
@@ -133,9 +143,13 @@ func workloadMounts(mounts map[string]VolumeMount) map[string]VolumeMount {
 			continue
 		}
 		m := mounts[key]
-		name := m.Source(key)
+		source := m.Source(key)
+		if isPath(source) {
+			source = ephemeralName(source)
+		}
+		name := source
 		for n := 2; has(out, name); n++ {
-			name = m.Source(key) + strconv.Itoa(n)
+			name = source + strconv.Itoa(n)
 		}
 		out[name] = m
 	}

@@ -30,6 +30,7 @@ func CheckNames(site, tenant, domain string, id ID, networking map[string]Networ
 	checkObjectName(&p, site, Key{Tenant: tenant, ID: id})
 	for _, key := range slices.Sorted(maps.Keys(networking)) {
 		checkHost(&p, domain, id, key)
+		checkOwnDomain(&p, domain, key, networking[key])
 	}
 	return p.err()
 }

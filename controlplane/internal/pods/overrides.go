@@ -25,6 +25,10 @@ type MountOverride struct {
 	SubPath  Opt[string] `json:"sub_path,omitzero"`
 	ReadOnly Opt[bool]   `json:"read_only,omitzero"`
 
+	ConfigContent     Opt[string] `json:"config_content,omitzero"`
+	ConfigFilename    Opt[string] `json:"config_filename,omitzero"`
+	ConfigPermissions Opt[string] `json:"config_permissions,omitzero"`
+
 	// MountedBy is as that of a [VolumeMount].
 	MountedBy string `json:"mounted_by,omitempty"`
 }
@@ -60,7 +64,7 @@ func (o MountOverride) over(m VolumeMount) VolumeMount {
 	m.SubPath = o.SubPath.Or(m.SubPath)
 	m.ReadOnly = o.ReadOnly.Or(m.ReadOnly)
 	m.MountedBy = o.MountedBy
-	return m
+	return configFields{content: o.ConfigContent, filename: o.ConfigFilename, permissions: o.ConfigPermissions}.applied(m)
 }
 
 // answered returns what templates give together with a pod's answers. Answers
@@ -126,6 +130,8 @@ func readMountOverride(parent *object, where loc, v any) (MountOverride, bool) {
 	take(o, "sub_path", &m.SubPath, readString)
 	take(o, "read_only", &m.ReadOnly, readBool)
 	takeNullable(o, "mounted_by", &mountedBy, readString) // the service's to set; dropped
+	config := takeConfig(o, where)
+	m.ConfigContent, m.ConfigFilename, m.ConfigPermissions = config.content, config.filename, config.permissions
 	o.done()
 	return m, true
 }

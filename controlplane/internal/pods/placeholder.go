@@ -44,15 +44,29 @@ func (m Placeholders) replaceAll(list []string) []string {
 	return out
 }
 
-// BuildWorkload returns what the cluster shall run for p: its effective
-// definition e with the placeholders in environment, command and arguments
-// filled in. It shares no memory with its arguments.
-func BuildWorkload(p Pod, e Effective, c Credentials) Workload {
+// FillPlaceholders returns e with the placeholders in its environment and its
+// configuration files filled in. It shares neither map with e.
+func FillPlaceholders(p Pod, e Effective, c Credentials) Effective {
 	fill := NewPlaceholders(p, c)
 	env := make(map[string]string, len(e.EnvironmentVariables))
 	for name, value := range e.EnvironmentVariables {
 		env[name] = fill.Replace(value)
 	}
+	mounts := make(map[string]VolumeMount, len(e.VolumeMounts))
+	for key, m := range e.VolumeMounts {
+		m.ConfigContent = fill.Replace(m.ConfigContent)
+		mounts[key] = m
+	}
+	e.EnvironmentVariables, e.VolumeMounts = env, mounts
+	return e
+}
+
+// BuildWorkload returns what the cluster shall run for p: its effective
+// definition e with the placeholders in environment, command, arguments and
+// configuration files filled in. It shares no memory with its arguments.
+func BuildWorkload(p Pod, e Effective, c Credentials) Workload {
+	fill := NewPlaceholders(p, c)
+	e = FillPlaceholders(p, e, c)
 	ports := make(map[string]Port, len(e.Networking))
 	for key, n := range e.Networking {
 		ports[key] = Port{Protocol: n.Protocol, Number: n.Port}
@@ -64,7 +78,7 @@ func BuildWorkload(p Pod, e Effective, c Credentials) Workload {
 		Image:        e.Image,
 		Command:      fill.replaceAll(e.Command),
 		Arguments:    fill.replaceAll(e.Arguments),
-		Env:          env,
+		Env:          e.EnvironmentVariables,
 		Ports:        ports,
 		Resources:    e.Resources,
 		ComputeQueue: e.ComputeQueue,

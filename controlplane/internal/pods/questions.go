@@ -43,16 +43,18 @@ func TemplateQuestions(chain ...Definition) Questions {
 	return q
 }
 
-// Unresolved lists the references in a pod's environment and secret_map that lead
-// nowhere, as they are written, in order. Values of the secret_map that are
+// Unresolved lists the references in a pod's environment, configuration files and
+// secret_map that lead nowhere, as they are written, in order. Values of the secret_map that are
 // sealed are not looked into.
 func Unresolved(e Effective) []string {
 	found := map[string]bool{}
-	for _, value := range e.EnvironmentVariables {
-		for _, match := range refPattern.FindAllString(value, -1) {
-			name := envRefPattern.FindStringSubmatch(match)
-			if name == nil || !has(e.SecretMap, name[1]) {
-				found[match] = true
+	for _, texts := range []map[string]string{e.EnvironmentVariables, configTexts(e.VolumeMounts)} {
+		for _, value := range texts {
+			for _, match := range refPattern.FindAllString(value, -1) {
+				name := envRefPattern.FindStringSubmatch(match)
+				if name == nil || !has(e.SecretMap, name[1]) {
+					found[match] = true
+				}
 			}
 		}
 	}

@@ -14,7 +14,7 @@ import (
 func fullNetworking(url string) Networking {
 	return Networking{
 		Protocol: NetHTTP, Port: 5000, URL: url, IPAllowList: []string{},
-		TapisAuthResponseHeaders: map[string]string{}, TapisAuthAllowedUsers: []string{"*"}, TapisAuthReturnPath: "/",
+		TapisAuthResponseHeaders: map[string]string{}, TapisAuthAllowedUsers: []string{"*"}, TapisAuthReturnPath: "/", AccessGateReturnPath: "/",
 		TapisAuthExcludedPaths: []string{}, TapisAuthExcludedPathRegex: []string{},
 		CORSAllowOrigins: []string{}, CORSAllowMethods: []string{}, CORSAllowHeaders: []string{}, CORSMaxAge: 100,
 		ProxyCompression: true, ProxyCompressionEncodings: []string{"zstd", "br", "gzip"},
@@ -172,8 +172,8 @@ func TestResolveValidatesTheWhole(t *testing.T) {
 		{"no image on the template either", Definition{Template: Set("abc")}, []Definition{{}}, []string{
 			"template: Could not find image or template on template that the user specified.",
 		}},
-		{"a login in front of a template's tcp", Definition{Networking: Set(map[string]NetDef{"default": {TapisAuth: Set(true)}})}, []Definition{tcp}, []string{
-			"networking, default, tapis_auth: networking.tapis_auth can only be used with protocol 'http'. Got protocol tcp.",
+		{"shares in front of a template's tcp", Definition{Networking: Set(map[string]NetDef{"default": {AccessGate: Set(true)}})}, []Definition{tcp}, []string{
+			"networking, default, access_gate: networking.access_gate can only be used with protocol 'http'. Got protocol tcp.",
 		}},
 		{"five entries in sum", Definition{Networking: Set(map[string]NetDef{"ccc": {}, "ddd": {}})}, []Definition{tcp}, []string{
 			"networking: networking dictionary may only contain up to 4 stanzas",

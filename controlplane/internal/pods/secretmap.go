@@ -446,9 +446,13 @@ func FillSecrets(env, secrets map[string]string) {
 	}
 }
 
-// EnvironmentWarnings returns a sentence for each variable that holds a ${...}
-// which is not replaced, ordered by name.
-func EnvironmentWarnings(env map[string]string) []string {
+// SyntaxWarnings returns a sentence for each variable and each configuration file
+// of a pod that holds a ${...} which is not replaced, ordered by name.
+func SyntaxWarnings(e Effective) []string {
+	return append(environmentWarnings(e.EnvironmentVariables), configWarnings(e.VolumeMounts)...)
+}
+
+func environmentWarnings(env map[string]string) []string {
 	var warnings []string
 	for _, variable := range slices.Sorted(maps.Keys(env)) {
 		if refPattern.MatchString(envRefPattern.ReplaceAllString(env[variable], "")) {

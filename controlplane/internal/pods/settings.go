@@ -28,6 +28,10 @@ type Settings struct {
 	// share: the list of images and the built-in templates. Empty: all tenants.
 	AdminTenants []string
 
+	// BaseDomains are names of the installation: neither they nor what is below can
+	// be a custom domain, as can't what is below the tenant's own.
+	BaseDomains []string
+
 	// MaxVolumeSize bounds the size limit that a user may give a volume, in MiB.
 	// Zero: 102400, which is 100 GiB.
 	MaxVolumeSize int

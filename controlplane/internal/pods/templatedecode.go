@@ -222,6 +222,9 @@ func readPodDefinition(parent *object, where loc, v any) (Definition, bool) {
 	if d.TemplateOverrides.IsSet() {
 		o.problems.add(where.in("template_overrides"), "is for pods; a template sets the fields themselves")
 	}
+	if len(d.Domains()) > 0 {
+		o.problems.add(where.in("networking"), "custom_domain is for pods; it belongs to one of them")
+	}
 	checkTemplateSecrets(o.problems, d)
 	return d, true
 }

@@ -29,7 +29,7 @@ var (
 )
 
 // volumeTypes are the kinds of storage that a mount may name.
-var volumeTypes = []string{MountVolume, MountSnapshot, MountPVC}
+var volumeTypes = []string{MountVolume, MountSnapshot, MountPVC, MountEphemeral}
 
 // reservedIDs can't name a pod: most stand where an id stands in a path of the
 // API, the last ones would make host names that look like the service's own.
@@ -117,6 +117,7 @@ func (v validator) whole(e Effective) {
 	v.requestWithinLimit("cpu", e.Resources.CPURequest, e.Resources.CPULimit, v.settings.Min.CPULimit)
 	v.requestWithinLimit("mem", e.Resources.MemRequest, e.Resources.MemLimit, v.settings.Min.MemLimit)
 	v.distinctMountPaths(e.VolumeMounts)
+	v.configTotal(e.VolumeMounts)
 }
 
 func (v validator) image(image string) {
@@ -202,6 +203,7 @@ func (v validator) volumeMounts(mounts map[string]VolumeMount) {
 		v.volumeKey(key)
 		where := v.nested.in("volume_mounts", key)
 		v.volumeSource(where.in("source_id"), key, m)
+		v.configProblems(where, m)
 		if !slices.Contains(volumeTypes, m.Type) {
 			v.problems.add(where.in("type"), "volumemount.type must be one of the following: %s.", quoteList(volumeTypes))
 		}
@@ -236,6 +238,7 @@ func (v validator) volumeSource(where loc, key string, m VolumeMount) {
 	case r.kind == refDefault && v.template:
 	case r.kind == refRequired:
 		v.problems.add(where, "a volume is required: %s. Name it in template_overrides.volume_mounts as source_id.", clip(r.description))
+	case m.SourceID == "" && m.Type == MountEphemeral: // it needs no name
 	case m.SourceID == "" && isPath(key):
 		v.problems.add(where, "volumemount.source_id is required if the key is a path: the id of the volume or snapshot, or the name of the claim.")
 	case m.SourceID != "" && (!volumeKeyPattern.MatchString(m.SourceID) || len(m.SourceID) > maxVolumeKey):
@@ -263,7 +266,7 @@ func hasControl(s string) bool {
 func (v validator) distinctMountPaths(mounts map[string]VolumeMount) {
 	taken := make(map[string]string, len(mounts))
 	for _, key := range slices.Sorted(maps.Keys(mounts)) {
-		p := path.Clean(mounts[key].MountPath)
+		p := mounts[key].place()
 		if other, ok := taken[p]; ok {
 			v.problems.add(v.nested.in("volume_mounts", key, "mount_path"),
 				"volumemount.mount_path %s is taken by '%s' already. Give each mount a path of its own.", clip(p), clip(other))
