@@ -32,6 +32,13 @@ type engine struct {
 	// tableExists selects true if there is a table named $1.
 	tableExists string
 
+	// references selects each table, with each of those it refers to, or ''.
+	references string
+
+	// snapshotIsolation says that a transaction sees one state of the database only if
+	// it asks for that.
+	snapshotIsolation bool
+
 	// retryable reports whether the transaction that met err may succeed when it
 	// is run again, having changed nothing.
 	retryable func(err error) bool

@@ -24,6 +24,7 @@ var engineTests = map[string]func(t *testing.T, address string){
 	"a newer schema is refused":                                     testNewerSchema,
 	"migrating twice does nothing the second time":                  testMigrateTwice,
 	"several processes can migrate at once":                         testMigrateAtOnce,
+	"each earlier schema is brought up to date":                     testEarlierSchemas,
 	"a migration that fails leaves the version":                     testMigrateCanceled,
 	"a deleted pod leaves no row in any table":                      testDeleteLeavesNothing,
 	"a list of a user's pods is answered from indexes":              testPlans,

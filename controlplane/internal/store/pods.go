@@ -38,6 +38,9 @@ func (s *Store) CreatePod(ctx context.Context, p pods.Pod, c pods.Credentials, f
 		if err := insertCredentials(ctx, tx, p.Key, sealed); err != nil {
 			return err
 		}
+		if err := syncDomains(ctx, tx, p, p.CreatedAt); err != nil {
+			return err
+		}
 		return appendEvents(ctx, tx, p.Key, first)
 	})
 	return doing("creating pod", p.Key, err)
@@ -70,13 +73,25 @@ func insertPod(ctx context.Context, tx *sql.Tx, p pods.Pod) error {
 
 // Pod returns one pod.
 func (s *Store) Pod(ctx context.Context, k pods.Key) (pods.Pod, error) {
-	var p pods.Pod
+	if !storable(k.Tenant, string(k.ID)) {
+		return pods.Pod{}, doing("reading pod", k, notFound(k))
+	}
+	var found []pods.Pod
 	err := s.read(ctx, func() (err error) {
-		p, err = s.selectPod(ctx, s.reader, k)
+		found, err = s.queryPods(ctx, s.engine.selectPods()+byKey, []any{k.Tenant, k.ID})
 		return err
 	})
-	return p, doing("reading pod", k, err)
+	if err == nil && len(found) == 0 {
+		err = notFound(k)
+	}
+	if err != nil {
+		return pods.Pod{}, doing("reading pod", k, err)
+	}
+	return found[0], nil
 }
+
+// byKey is the where clause that selects one pod.
+const byKey = " where p.tenant = $1 and p.id = $2"
 
 // queryer is a *sql.DB or *sql.Tx.
 type queryer interface {
@@ -87,7 +102,7 @@ func (s *Store) selectPod(ctx context.Context, q queryer, k pods.Key) (pods.Pod,
 	if !storable(k.Tenant, string(k.ID)) {
 		return pods.Pod{}, notFound(k)
 	}
-	row := q.QueryRowContext(ctx, s.engine.selectPods()+" where p.tenant = $1 and p.id = $2", k.Tenant, k.ID)
+	row := q.QueryRowContext(ctx, s.engine.selectPods()+byKey, k.Tenant, k.ID)
 	p, err := scanPod(row)
 	return p, orNotFound(err, k)
 }
@@ -110,7 +125,7 @@ func (s *Store) Pods(ctx context.Context, q pods.PodQuery) ([]pods.Pod, error) {
 }
 
 func (s *Store) queryPods(ctx context.Context, query string, args []any) ([]pods.Pod, error) {
-	rows, err := s.reader.QueryContext(ctx, query, args...)
+	rows, err := s.query(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -140,6 +155,9 @@ func (s *Store) UpdatePod(ctx context.Context, p pods.Pod, events ...pods.Event)
 			return err
 		}
 		if err := savePermissions(ctx, tx, p.Key, p.Permissions); err != nil {
+			return err
+		}
+		if err := syncDomains(ctx, tx, p, p.UpdatedAt); err != nil {
 			return err
 		}
 		if err := appendEvents(ctx, tx, p.Key, events...); err != nil {

@@ -44,7 +44,13 @@ func postgresEngine() *engine {
 		permissions: "coalesce(json_object_agg(username, level), '{}')",
 		forUpdate:   " for update",
 		tableExists: "select to_regclass($1) is not null",
-		retryable:   postgresRetryable,
+		references: `
+			select t.relname, coalesce(p.relname, '') from pg_class t
+			left join pg_constraint c on c.conrelid = t.oid and c.contype = 'f'
+			left join pg_class p on p.oid = c.confrelid
+			where t.relkind = 'r' and t.relnamespace = current_schema()::regnamespace`,
+		snapshotIsolation: true,
+		retryable:         postgresRetryable,
 		migrationLock: func() (goose.ProviderOption, error) {
 			// An advisory lock of the session, tried each second; it ends with the
 			// connection.

@@ -58,6 +58,7 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.statements = newStatements(s.reader)
 	return s, nil
 }
 
@@ -118,7 +119,10 @@ func sqliteEngine(path string) *engine {
 		byKey:       "indexed by sqlite_autoindex_%s_1",
 		forUpdate:   "", // BEGIN IMMEDIATE locked the whole file
 		tableExists: "select exists (select 1 from sqlite_master where type = 'table' and name = $1)",
-		retryable:   sqliteBusy,
+		references: `
+			select m.name, coalesce(f."table", '') from sqlite_master m left join pragma_foreign_key_list(m.name) f
+			where m.type = 'table' and m.name not like 'sqlite\_%' escape '\'`,
+		retryable: sqliteBusy,
 	}
 	e.migrationLock = func() (goose.ProviderOption, error) {
 		return goose.WithLocker(&fileLock{engine: e, path: path + ".lock"}), nil

@@ -18,6 +18,8 @@ type Store struct {
 	writer *sql.DB // transactions that write
 	reader *sql.DB // everything else; the writer itself on Postgres
 	keys   *Keyring
+
+	statements *statements // nil on Postgres
 }
 
 var _ pods.Store = (*Store)(nil)

@@ -56,6 +56,15 @@ func testEngine(t *testing.T, address func(t *testing.T) string) {
 	t.Run("secrets", func(t *testing.T) {
 		storetest.RunSecrets(t, func(t *testing.T) storetest.SecretStore { return migrated(t, address(t)) })
 	})
+	t.Run("login", func(t *testing.T) {
+		storetest.RunLogin(t, func(t *testing.T) storetest.LoginStore { return migrated(t, address(t)) })
+	})
+	t.Run("domains", func(t *testing.T) {
+		storetest.RunDomains(t, func(t *testing.T) storetest.DomainStore { return migrated(t, address(t)) })
+	})
+	t.Run("round trips", func(t *testing.T) {
+		storetest.RunRoundTrips(t, func(t *testing.T) storetest.WholeStore { return migrated(t, address(t)) })
+	})
 	for name, test := range engineTests {
 		t.Run(name, func(t *testing.T) { test(t, address(t)) })
 	}

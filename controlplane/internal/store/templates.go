@@ -160,7 +160,7 @@ func (e *engine) templatesQuery(q pods.TemplateQuery) (query string, args []any)
 }
 
 // queryAll returns the rows that a statement selects.
-func queryAll[T any](ctx context.Context, db *sql.DB, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
+func queryAll[T any](ctx context.Context, db rowsQueryer, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err

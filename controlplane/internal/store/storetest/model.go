@@ -60,26 +60,96 @@ func genOpt[T any](g *rapid.Generator[T]) *rapid.Generator[pods.Opt[T]] {
 
 func genStrings() *rapid.Generator[[]string] { return rapid.SliceOfN(rapid.String(), 0, 3) }
 
+// genDefinition draws a definition that may set any of its fields.
 func genDefinition(t *rapid.T) pods.Definition {
-	text := genOpt(rapid.String())
+	text, number, list := genOpt(rapid.String()), genOpt(rapid.Int()), genOpt(genStrings())
+	texts := genOpt(rapid.MapOfN(rapid.String(), rapid.String(), 0, 3))
 	return pods.Definition{
 		Image:                text.Draw(t, "image"),
 		Template:             text.Draw(t, "template"),
 		Description:          text.Draw(t, "description"),
-		Command:              genOpt(genStrings()).Draw(t, "command"),
-		EnvironmentVariables: genOpt(rapid.MapOfN(rapid.String(), rapid.String(), 0, 3)).Draw(t, "env"),
-		TimeToStopInstance:   genOpt(rapid.Int()).Draw(t, "instance"),
-		Networking: genOpt(rapid.MapOfN(rapid.StringMatching("[a-z]+"), rapid.Custom(func(t *rapid.T) pods.NetDef {
-			return pods.NetDef{
-				Protocol:    genOpt(rapid.String()).Draw(t, "protocol"),
-				Port:        genOpt(rapid.Int()).Draw(t, "port"),
-				IPAllowList: genOpt(genStrings()).Draw(t, "ips"),
-				TapisAuth:   genOpt(rapid.Bool()).Draw(t, "auth"),
-			}
-		}), 0, 2)).Draw(t, "networking"),
+		Command:              list.Draw(t, "command"),
+		Arguments:            list.Draw(t, "arguments"),
+		EnvironmentVariables: texts.Draw(t, "env"),
+		SecretMap:            texts.Draw(t, "secrets"),
+		VolumeMounts:         genOpt(rapid.MapOfN(rapid.String(), rapid.Custom(genMount), 0, 2)).Draw(t, "mounts"),
+		TemplateOverrides:    genOpt(rapid.Custom(genOverrides)).Draw(t, "overrides"),
+		TimeToStopDefault:    number.Draw(t, "stop"),
+		TimeToStopInstance:   number.Draw(t, "instance"),
+		Networking:           genOpt(rapid.MapOfN(rapid.StringMatching("[a-z]+"), rapid.Custom(genNet), 0, 2)).Draw(t, "networking"),
 		Resources: genOpt(rapid.Custom(func(t *rapid.T) pods.ResourcesDef {
-			return pods.ResourcesDef{GPUs: genOpt(rapid.Int()).Draw(t, "gpus")}
+			return pods.ResourcesDef{
+				CPURequest: number.Draw(t, "cpu request"), CPULimit: number.Draw(t, "cpu limit"),
+				MemRequest: number.Draw(t, "mem request"), MemLimit: number.Draw(t, "mem limit"), GPUs: number.Draw(t, "gpus"),
+			}
 		})).Draw(t, "resources"),
+		ComputeQueue: text.Draw(t, "queue"),
+		Healthchecks: genOpt(rapid.Custom(func(t *rapid.T) pods.HealthchecksDef {
+			probe := genOpt(rapid.Custom(genProbe))
+			return pods.HealthchecksDef{
+				Liveness: probe.Draw(t, "liveness"), Readiness: probe.Draw(t, "readiness"), Startup: probe.Draw(t, "startup"),
+				NetworkingRequiresReady: genOpt(rapid.Bool()).Draw(t, "requires ready"),
+			}
+		})).Draw(t, "healthchecks"),
+	}
+}
+
+func genMount(t *rapid.T) pods.VolumeMount {
+	if rapid.IntRange(0, 4).Draw(t, "removes") == 0 {
+		return pods.VolumeMount{}
+	}
+	return pods.VolumeMount{
+		Type: rapid.SampledFrom([]string{pods.MountPVC, pods.MountVolume, pods.MountEphemeral}).Draw(t, "type"), MountPath: rapid.String().Draw(t, "path"),
+		SourceID: rapid.String().Draw(t, "source"), SubPath: rapid.String().Draw(t, "sub path"),
+		ReadOnly: rapid.Bool().Draw(t, "read-only"), MountedBy: rapid.String().Draw(t, "by"),
+		ConfigContent: rapid.String().Draw(t, "content"), ConfigFilename: rapid.String().Draw(t, "file"),
+		ConfigPermissions: rapid.String().Draw(t, "permissions"),
+	}
+}
+
+func genOverrides(t *rapid.T) pods.TemplateOverrides {
+	text := genOpt(rapid.String())
+	return pods.TemplateOverrides{
+		VolumeMounts: rapid.MapOfN(rapid.String(), rapid.Custom(func(t *rapid.T) pods.MountOverride {
+			return pods.MountOverride{
+				Type: text.Draw(t, "type"), SourceID: text.Draw(t, "source"), SubPath: text.Draw(t, "sub path"),
+				ReadOnly: genOpt(rapid.Bool()).Draw(t, "read-only"), MountedBy: rapid.String().Draw(t, "by"),
+				ConfigContent: text.Draw(t, "content"), ConfigFilename: text.Draw(t, "file"), ConfigPermissions: text.Draw(t, "permissions"),
+			}
+		}), 1, 2).Draw(t, "mounts"),
+		SecretMap: rapid.MapOfN(rapid.String(), rapid.String(), 1, 2).Draw(t, "secrets"),
+	}
+}
+
+func genNet(t *rapid.T) pods.NetDef {
+	text, number, list, truth := genOpt(rapid.String()), genOpt(rapid.Int()), genOpt(genStrings()), genOpt(rapid.Bool())
+	return pods.NetDef{
+		Protocol: text.Draw(t, "protocol"), Port: number.Draw(t, "port"), IPAllowList: list.Draw(t, "ips"),
+		TapisAuth:                  truth.Draw(t, "auth"),
+		TapisAuthResponseHeaders:   genOpt(rapid.MapOfN(rapid.String(), rapid.String(), 0, 2)).Draw(t, "headers"),
+		TapisAuthAllowedUsers:      list.Draw(t, "users"),
+		TapisAuthReturnPath:        text.Draw(t, "return path"),
+		TapisAuthExcludedPaths:     list.Draw(t, "paths"),
+		TapisAuthExcludedPathRegex: list.Draw(t, "patterns"),
+		AccessGate:                 truth.Draw(t, "access gate"), AccessGateReturnPath: text.Draw(t, "access path"),
+		CORSAllowOrigins: list.Draw(t, "origins"), CORSAllowMethods: list.Draw(t, "methods"),
+		CORSAllowHeaders: list.Draw(t, "cors headers"), CORSAllowCredentials: truth.Draw(t, "credentials"),
+		CORSMaxAge: number.Draw(t, "age"), ProxyCompression: truth.Draw(t, "compression"),
+		ProxyCompressionEncodings:           list.Draw(t, "encodings"),
+		ProxyCompressionExcludedContent:     list.Draw(t, "content types"),
+		ProxyCompressionMinResponseBodySize: number.Draw(t, "least body"),
+		TapisUIURI:                          text.Draw(t, "ui"), TapisUIURIRedirect: truth.Draw(t, "redirect"),
+		TapisUIURIDescription: text.Draw(t, "ui description"),
+	}
+}
+
+func genProbe(t *rapid.T) pods.Probe {
+	number := rapid.Int()
+	return pods.Probe{
+		HTTPGetPath: rapid.String().Draw(t, "path"), HTTPGetPort: number.Draw(t, "port"), HTTPGetScheme: rapid.String().Draw(t, "scheme"),
+		ExecCommand: rapid.SliceOfN(rapid.String(), 1, 2).Draw(t, "command"), TCPSocketPort: number.Draw(t, "tcp port"),
+		InitialDelaySeconds: number.Draw(t, "delay"), PeriodSeconds: number.Draw(t, "period"), TimeoutSeconds: number.Draw(t, "timeout"),
+		FailureThreshold: number.Draw(t, "failures"), SuccessThreshold: number.Draw(t, "successes"),
 	}
 }
 
@@ -90,8 +160,11 @@ func genPermissions(t *rapid.T) pods.Permissions {
 
 func genState(t *rapid.T) pods.State {
 	return pods.State{
-		Status:      rapid.SampledFrom([]pods.Status{pods.StatusAvailable, pods.StatusSpawnerSetup}).Draw(t, "status"),
-		Container:   pods.ContainerStatus{Phase: rapid.String().Draw(t, "phase"), StartTime: genOptTime.Draw(t, "start")},
+		Status: rapid.SampledFrom([]pods.Status{pods.StatusAvailable, pods.StatusSpawnerSetup}).Draw(t, "status"),
+		Container: pods.ContainerStatus{
+			Phase: rapid.String().Draw(t, "phase"), StartTime: genOptTime.Draw(t, "start"),
+			Message: rapid.String().Draw(t, "message"), RestartCount: rapid.IntRange(0, 9).Draw(t, "restarts"),
+		},
 		Ready:       rapid.Bool().Draw(t, "ready"),
 		Instance:    rapid.StringMatching("[a-z]*").Draw(t, "instance"),
 		StartedAt:   genOptTime.Draw(t, "started"),
