@@ -18,7 +18,9 @@ type Store interface {
 	pods.VolumeStore
 	pods.BindingStore
 	pods.SecretStore
+	pods.DomainStore
 	pods.Sealer
+	pods.AccessTokenStore
 }
 
 // Deps is everything the API needs. Store, Files, Cluster and Identity are
@@ -29,6 +31,12 @@ type Deps struct {
 	Cluster  pods.Cluster
 	Identity pods.Identity
 	Settings pods.Settings
+
+	// Login logs visitors of pods in. Nil: nobody can.
+	Login Login
+
+	// EdgePort is the port in the addresses of pods. Default: 443.
+	EdgePort int
 
 	// Wake tells the reconciler that a pod changed. It must not block. Nil: the
 	// reconciler finds out by itself.

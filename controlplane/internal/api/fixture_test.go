@@ -28,8 +28,10 @@ type fixture struct {
 	store   Store
 	files   *files.Keeper
 	cluster *fakeCluster
+	login   *fakeLogin
 	deps    Deps
 	log     *lockedBuffer
+	handler http.Handler // nil: made of deps for each call
 
 	mu    sync.Mutex
 	woken []pods.Key
@@ -39,7 +41,7 @@ type fixture struct {
 // change what it is made of.
 func newFixture(t *testing.T, adjust ...func(*Deps)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, store: newStore(t), cluster: newFakeCluster(), log: new(lockedBuffer)}
+	f := &fixture{t: t, store: newStore(t), cluster: newFakeCluster(), login: new(fakeLogin), log: new(lockedBuffer)}
 	settings := pods.DefaultSettings()
 	for _, image := range []string{"podway/hello", "postgres"} {
 		name, err := pods.CanonicalImage(image)
@@ -50,7 +52,7 @@ func newFixture(t *testing.T, adjust ...func(*Deps)) *fixture {
 	}
 	f.files = newFiles(t, f.store)
 	f.deps = Deps{
-		Store: f.store, Files: f.files, Cluster: f.cluster, Identity: fakeIdentity{}, Settings: settings, Version: "test",
+		Store: f.store, Files: f.files, Cluster: f.cluster, Identity: fakeIdentity{}, Login: f.login, Settings: settings, Version: "test",
 		Now:    func() time.Time { return noon },
 		Logger: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Wake: func(k pods.Key) {
@@ -64,6 +66,10 @@ func newFixture(t *testing.T, adjust ...func(*Deps)) *fixture {
 	}
 	return f
 }
+
+// settle keeps one handler for the calls to come, which makes many of them
+// cheaper: deps must not change any more.
+func (f *fixture) settle() { f.handler = New(f.deps) }
 
 func (f *fixture) wakes() []pods.Key {
 	f.mu.Lock()
@@ -133,8 +139,12 @@ func (f *fixture) call(method, path, token, body string, header ...string) respo
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
+	handler := f.handler
+	if handler == nil {
+		handler = New(f.deps)
+	}
 	w := httptest.NewRecorder()
-	New(f.deps).ServeHTTP(w, r)
+	handler.ServeHTTP(w, r)
 	resp := response{status: w.Code, header: w.Header(), body: w.Body.String()}
 	checkSpec(f.t, method, path, resp)
 	return resp

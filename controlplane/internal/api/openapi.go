@@ -26,6 +26,7 @@ type about struct {
 	streams []string // media types that come without an envelope
 	ranges  bool     // the first of them also comes in part, for a Range header
 	errors  []int    // statuses it fails with, beside those of every such operation
+	sendsOn bool     // it may answer with a redirect
 }
 
 // returns is the result of an operation.
@@ -79,6 +80,7 @@ const (
 	tagSnapshots = "Snapshots"
 	tagSecrets   = "Secrets"
 	tagJupyter   = "Jupyter"
+	tagLogin     = "Visitors"
 )
 
 var tags = []specTag{
@@ -88,6 +90,7 @@ var tags = []specTag{
 	{tagVolumes, "Storage that pods mount."},
 	{tagSnapshots, "Copies of what is in a volume, read-only."},
 	{tagSecrets, "Values that pods need and nobody should see."},
+	{tagLogin, "Who may visit pods that not everyone may open."},
 	{tagJupyter, "A notebook server of your own."},
 	{tagService, "The service itself."},
 }
@@ -146,6 +149,9 @@ func (b specBuilder) operation(op *operation) *specOperation {
 		o.Security = &[]map[string][]string{}
 	}
 	o.Responses.set("200", b.success(op))
+	if op.about.sendsOn {
+		o.Responses.set("302", &specResponse{Description: "A browser is sent on, to the address in the header Location."})
+	}
 	if op.about.ranges {
 		part := &specResponse{Description: "The part that the header Range asks for."}
 		part.Content.set(op.about.streams[0], specMedia{Schema: &schema{Type: "string", Format: "binary"}})

@@ -37,11 +37,12 @@ type execCommands struct {
 	FailOnNonSuccess bool `json:"fail_on_non_success"`
 }
 
-// newNetworking has a field more than is kept: clients send back what they were
+// newNetworking has fields more than are kept: clients send back what they were
 // shown.
 type newNetworking struct {
 	pods.NetDef
-	URL string `json:"url,omitzero"`
+	URL                  string `json:"url,omitzero"`
+	CustomDomainVerified bool   `json:"custom_domain_verified,omitzero"`
 }
 
 // fileContent is a file of a multipart form.
@@ -100,6 +101,7 @@ var inputNames = map[reflect.Type]string{
 	reflect.TypeFor[newSnapshot]():           "NewSnapshot",
 	reflect.TypeFor[updateSnapshotBody]():    "UpdateSnapshot",
 	reflect.TypeFor[newSecret]():             "NewSecret",
+	reflect.TypeFor[createAccess]():          "NewAccessToken",
 	reflect.TypeFor[updateSecretBody]():      "UpdateSecret",
 	reflect.TypeFor[fileForm]():              "Body_upload_to_volume",
 	reflect.TypeFor[podUploadForm]():         "Body_upload_to_pod",
@@ -119,7 +121,10 @@ var modelNames = map[reflect.Type]string{
 	reflect.TypeFor[pods.UsageView]():         "UsageModel",
 	reflect.TypeFor[pods.SecretView]():        "SecretResponseModel",
 	reflect.TypeFor[secretValue]():            "SecretValue",
+	reflect.TypeFor[accessToken]():            "AccessTokenModel",
+	reflect.TypeFor[newAccessToken]():         "CreatedAccessTokenModel",
 	reflect.TypeFor[podUpload]():              "PodUpload",
+	reflect.TypeFor[podDomain]():              "PodDomain",
 	reflect.TypeFor[pods.Networking]():        "Networking",
 	reflect.TypeFor[pods.Resources]():         "Resources",
 	reflect.TypeFor[pods.Healthchecks]():      "Healthchecks",
@@ -156,7 +161,12 @@ var enums = map[reflect.Type][]string{
 	reflect.TypeFor[pods.NetProtocol](): {
 		string(pods.NetHTTP), string(pods.NetTCP), string(pods.NetPostgres), string(pods.NetLocalOnly),
 	},
-	reflect.TypeFor[pods.Level]():       levelNames(),
+	reflect.TypeFor[pods.Level](): levelNames(),
+
+	reflect.TypeFor[pods.DomainState](): {string(pods.DomainPending), string(pods.DomainVerified), string(pods.DomainFailed)},
+
+	reflect.TypeFor[pods.AccessTokenKind](): {string(pods.AccessLink), string(pods.AccessPassword)},
+
 	reflect.TypeFor[pods.SecretScope](): {string(pods.ScopeUser), string(pods.ScopePod)},
 	reflect.TypeFor[pods.Source]():      {string(pods.FromPod), string(pods.FromTemplate), string(pods.FromDefault)},
 }

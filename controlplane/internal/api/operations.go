@@ -66,7 +66,7 @@ func (op *operation) routes() []string {
 func operations() []operation {
 	return slices.Concat(
 		podOperations(), proxyOperations(), provenanceOperations(), templateOperations(), imageOperations(), jupyterOperations(),
-		volumeOperations(), snapshotOperations(), podFileOperations(), secretOperations(),
+		volumeOperations(), snapshotOperations(), podFileOperations(), secretOperations(), domainOperations(), loginOperations(),
 	)
 }
 

@@ -18,9 +18,10 @@ func proxyOperations() []operation {
 			open: true, handle: (*server).podAuth,
 			about: about{
 				tag: tagPods, summary: "Tell a proxy whether a visitor may pass to a pod",
-				details: "The answer is good if the token in the header belongs to a user that `tapis_auth_allowed_users` admits; its headers are " +
-					"those of `tapis_auth_response_headers`. Without a token it is 401, with one that can't be used 403.",
-				returns: envelopeOf("PodAuthResponse", ""), errors: []int{http.StatusUnauthorized, http.StatusForbidden},
+				details: "The answer is good if the token in the header, or in the cookie `X-Tapis-Token`, belongs to a user that `tapis_auth_allowed_users` admits; " +
+					"its headers are those of `tapis_auth_response_headers`. Without one, people who open a page are sent to log in at the pod's own host (302), " +
+					"and programs get 401; a token that can't be used is 403.",
+				returns: envelopeOf("PodAuthResponse", ""), errors: []int{http.StatusUnauthorized, http.StatusForbidden}, sendsOn: true,
 			},
 		},
 		{

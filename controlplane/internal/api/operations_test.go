@@ -43,6 +43,8 @@ var probes = map[string]probe{
 	"get_pod_credentials":   {level: "USER", path: "/credentials"},
 	"get_pod_logs":          {level: "READ", path: "/logs"},
 	"get_pod_events":        {level: "READ", path: "/events"},
+	"get_pod_domains":       {level: "READ", path: "/domains"},
+	"check_pod_domains":     {level: "USER", path: "/domains/check", ok: http.StatusBadRequest}, // it has none
 	"exec_pod_commands":     {level: "ADMIN", path: "/exec", body: `{"commands":["ls"]}`},
 	"stop_pod":              {level: "ADMIN", path: "/stop"},
 	"start_pod":             {level: "ADMIN", path: "/start"},
@@ -113,6 +115,13 @@ var probes = map[string]probe{
 	"upload_to_pod":     {level: "ADMIN", path: "/upload_to_pod", ok: http.StatusBadRequest},
 	"list_pod_files":    {level: "ADMIN", path: "/list_files/etc", ok: http.StatusBadRequest},
 	"download_from_pod": {level: "ADMIN", path: "/download_from_pod/etc/hosts", ok: http.StatusBadRequest},
+
+	"start_login":         {level: "open", path: "/pods/login", ok: http.StatusFound},
+	"login_callback":      {level: "open", path: "/pods/auth/callback", ok: http.StatusFound},
+	"logout_everywhere":   {level: "any", path: "/pods/auth/logout"},
+	"list_access_tokens":  {level: "USER", path: "/access-tokens"},
+	"create_access_token": {level: "ADMIN", path: "/access-tokens", body: `{"label":"x"}`},
+	"delete_access_token": {level: "ADMIN", path: "/access-tokens/one"},
 
 	"list_secrets":             {level: "any", path: "/pods/secrets"},
 	"create_secret":            {level: "any", path: "/pods/secrets", body: `{"secret_id":"%s","secret_value":"x"}`},
@@ -186,6 +195,7 @@ func wantStatus(a actor, p probe) int {
 
 func TestPermissionMatrix(t *testing.T) {
 	f := newFixture(t)
+	f.settle()
 	f.putTemplate("jupyterlab", builtIn)
 	f.putTag("jupyterlab", "noauth", pods.Definition{Image: pods.Set("podway/hello")})
 	for i, op := range operations() {
@@ -225,7 +235,12 @@ func shared(p *pods.Pod) {
 func (f *fixture) putObject(op operation, id pods.ID) {
 	f.t.Helper()
 	if op.kind == kindPod {
-		f.put(id, shared)
+		p := f.put(id, shared)
+		if op.id == "delete_access_token" {
+			if err := f.store.AddAccessToken(f.t.Context(), p.UID, pods.AccessToken{ID: "one", Pod: p.Key, Kind: pods.AccessLink, CreatedAt: noon}); err != nil {
+				f.t.Fatal(err)
+			}
+		}
 	}
 	if op.kind == kindTemplate || op.id == "save_pod_as_template_tag" {
 		f.putTemplate(string(id), func(t *pods.Template) {

@@ -15,13 +15,13 @@ import (
 // the visitor pass, with the answer's headers.
 
 // podAuth answers a proxy that asks about a request to a pod. The token in the
-// header decides. Without one the visitor has to log in at the pod's own host:
-// the answer is an error then, never a redirect, since only the edge can start a
-// login safely.
+// header decides, or in the cookie of that name. People who open a page without
+// one are sent to the pod's own host to log in, where an edge does that safely;
+// programs get an error.
 func (s *server) podAuth(r *request) (answer, error) {
-	who, err := s.authenticate(r.Request)
+	who, err := s.visitor(r.Request)
 	if err != nil {
-		return answer{}, refusedVisitor(r.Request, err)
+		return s.refusedVisitor(r, err)
 	}
 	traceOf(r.Request).who = who
 	r.who = who
@@ -44,14 +44,50 @@ func (s *server) podAuth(r *request) (answer, error) {
 	}}, nil
 }
 
-// refusedVisitor is what a proxy hears about a visitor without a good token:
-// one that has none may log in, one that has a bad one must not be sent to a
-// page for people.
-func refusedVisitor(r *http.Request, err error) error {
-	if pods.ErrorCode(err) == pods.Unauthorized && r.Header.Get(tokenHeader) != "" {
-		return pods.Errorf(pods.Forbidden, "Not authenticated")
+// visitor returns who visits a pod. Only here a token counts in a cookie: proxies
+// pass on what the service that this API is compatible with had set.
+func (s *server) visitor(r *http.Request) (pods.Principal, error) {
+	c, err := r.Cookie(tokenHeader)
+	if err != nil || r.Header.Get(tokenHeader) != "" {
+		return s.authenticate(r)
 	}
-	return err
+	return s.Identity.Authenticate(r.Context(), pods.Credential{Token: c.Value, Host: r.Host})
+}
+
+// refusedVisitor is what a proxy hears about a visitor without a good token:
+// one that has none may log in, one that has a bad one in the header must not be
+// sent to a page for people.
+func (s *server) refusedVisitor(r *request, err error) (answer, error) {
+	inHeader := r.Header.Get(tokenHeader) != ""
+	_, noCookie := r.Cookie(tokenHeader)
+	switch {
+	case pods.ErrorCode(err) != pods.Unauthorized:
+		return answer{}, err
+	case !inHeader && s.Login != nil && navigates(r.Request):
+		return s.toLogin(r)
+	case inHeader || noCookie == nil:
+		return answer{}, pods.Errorf(pods.Forbidden, "Not authenticated")
+	default:
+		return answer{}, err
+	}
+}
+
+// toLogin sends a person to the login at the pod's own host.
+func (s *server) toLogin(r *request) (answer, error) {
+	pod, net, named := strings.Cut(r.param("pod_id_net"), "-")
+	if !named {
+		net = defaultKey
+	}
+	to, err := s.Login.LoginURL(r.Context(), r.Host, pod, net)
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{stream: func(w http.ResponseWriter) error {
+		w.Header().Set("Location", to)
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusFound)
+		return nil
+	}}, nil
 }
 
 // gatedEntry returns the pod that the path names with a networking entry of it.
@@ -91,8 +127,8 @@ func (s *server) entry(ctx context.Context, t pods.Tenant, p pods.Pod, idNet str
 // defaultKey is the networking entry that is meant if none is named.
 const defaultKey = "default"
 
-// podAuthCallback is where a login that this API had begun would end. It begins
-// none: visitors log in at the pod's own host.
+// podAuthCallback is where logins ended that were begun for each pod. Now they end
+// at the tenant's one callback, so none is under way here.
 func (s *server) podAuthCallback(r *request) (answer, error) {
 	if r.URL.Query().Get("code") == "" {
 		return answer{}, invalidf("query, code: field required")

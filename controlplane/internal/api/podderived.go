@@ -12,16 +12,15 @@ var derivedParams = []param{
 	boolParam("resolve_secrets", false, "Fill in the values of `secret_map`. For ADMINs of the pod; noted in the audit log of each secret."),
 	boolParam("reveal_write_only", false, "With `resolve_secrets`: also those of secrets that can't be read. For admins of the service."),
 	boolParam("check_unresolved", false, "List in the metadata what stands for something but is not filled in."),
-	boolParam("include_configs", false, "Accepted for clients that send it; pods have no configuration files."),
+	boolParam("include_configs", false, "Show the content of configuration files: as it is written, and with `resolve_secrets` as the pod gets it."),
 }
 
 // derivedWish is what the caller of [server.getDerivedPod] asks for.
-type derivedWish struct{ resolve, reveal, unresolved bool }
+type derivedWish struct{ resolve, reveal, unresolved, configs bool }
 
 func (r *request) derivedWish() (w derivedWish, err error) {
-	var configs bool
 	for name, wish := range map[string]*bool{
-		"resolve_secrets": &w.resolve, "reveal_write_only": &w.reveal, "check_unresolved": &w.unresolved, "include_configs": &configs,
+		"resolve_secrets": &w.resolve, "reveal_write_only": &w.reveal, "check_unresolved": &w.unresolved, "include_configs": &w.configs,
 	} {
 		var e error
 		*wish, e = r.queryBool(name)
@@ -55,7 +54,7 @@ func (s *server) getDerivedPod(r *request) (answer, error) {
 	}
 	a := answer{message: "Final derived pod retrieved successfully.", metadata: map[string]any{}}
 	noteQuestions(a.metadata, pods.TemplateQuestions(pods.Definitions(chain)...))
-	if warnings := pods.EnvironmentWarnings(e.EnvironmentVariables); len(warnings) > 0 {
+	if warnings := pods.SyntaxWarnings(e); len(warnings) > 0 {
 		a.metadata["config_syntax_warnings"] = warnings
 	}
 	if wish.unresolved {
@@ -66,8 +65,11 @@ func (s *server) getDerivedPod(r *request) (answer, error) {
 	} else if len(pending) > 0 {
 		a.metadata["pending_restart"] = pending
 	}
-	e.EnvironmentVariables = pods.BuildWorkload(r.pod, e, creds).Env
+	e = pods.FillPlaceholders(r.pod, e, creds)
 	view := s.view(r.pod, e)
+	if !wish.configs {
+		view.VolumeMounts = pods.WithoutConfigs(view.VolumeMounts)
+	}
 	if wish.resolve {
 		if err := s.revealSecrets(r, wish, &a, e, &view); err != nil {
 			return answer{}, err
@@ -108,6 +110,7 @@ func (s *server) revealSecrets(r *request, wish derivedWish, a *answer, e pods.E
 	}
 	env := maps.Clone(view.EnvironmentVariables)
 	pods.FillSecrets(env, values)
+	pods.FillConfigs(view.VolumeMounts, values)
 	view.EnvironmentVariables, view.SecretMap = env, values
 	a.metadata["secrets_resolved"] = true
 	return nil

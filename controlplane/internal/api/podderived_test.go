@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -218,5 +219,33 @@ func TestWhatATagTellsItsUsers(t *testing.T) {
 	created := f.want(200, "POST", "/v3/pods", "owner", `{"pod_id":"app","template":"mine"}`).envelope(t)
 	if got, want := string(created.Metadata["warnings"]), `["Template mine:`+tag.TagTimestamp+`: Use mine:2."]`; got != want {
 		t.Errorf("got warnings %s, want %s", got, want)
+	}
+}
+
+func TestConfigurationFilesOfAPod(t *testing.T) {
+	f := newFixture(t)
+	f.putSecret("pw")
+	f.want(http.StatusOK, "POST", "/v3/pods", "owner", `{"pod_id":"app","image":"podway/hello","secret_map":{"PASS":"${secret:pw}"},
+		"volume_mounts":{"/etc/app.conf":{"type":"ephemeral","config_content":"<<TAPIS_pod_id>> ${pods:secrets:PASS} ${HOME}","config_permissions":"0600"}}}`)
+	for query, want := range map[string]string{
+		"":                      "",
+		"?include_configs=true": "app ${pods:secrets:PASS} ${HOME}",
+		"?include_configs=true&resolve_secrets=yes": "app value of pw ${HOME}",
+	} {
+		d, metadata := f.derived(query, "owner")
+		if got := d.VolumeMounts["/etc/app.conf"]; got.ConfigContent != want || got.ConfigPermissions != "0600" {
+			t.Errorf("%s: got %+v, want the content %q", query, got, want)
+		}
+		if got := string(metadata["config_syntax_warnings"]); !strings.Contains(got, "volume_mounts, /etc/app.conf, config_content") {
+			t.Errorf("%s: got warnings %s, want one about ${HOME}", query, got)
+		}
+	}
+	const want = `"ephemeral_configmaps":[{"mount_path":"/etc/app.conf","configmap_name":"pods-dev-dev-app","exists_in_k8s":false,"config_content_bytes":45}]`
+	if got := f.want(http.StatusOK, "GET", "/v3/pods/app/events", "owner", "").body; !strings.Contains(got, want) {
+		t.Errorf("got %s, want %s in it", got, want)
+	}
+	f.want(http.StatusBadRequest, "PUT", "/v3/pods/app", "owner", `{"secret_map":{}}`)
+	if got := strings.Join(f.lines(pods.Key{Tenant: "dev", ID: "app"}), " "); strings.Contains(got, "HOME") {
+		t.Errorf("got the action log %q, want nothing of the file's content", got)
 	}
 }

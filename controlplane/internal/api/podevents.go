@@ -1,6 +1,9 @@
 package api
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 )
 
@@ -14,8 +17,17 @@ type podEvents struct {
 	Status pods.Status `json:"status"`
 	Events []podEvent  `json:"events"`
 
-	// EphemeralConfigmaps is always empty: pods have no configuration files.
-	EphemeralConfigmaps []string `json:"ephemeral_configmaps"`
+	// EphemeralConfigmaps are the configuration files of the pod's definition.
+	EphemeralConfigmaps []podConfigFile `json:"ephemeral_configmaps"`
+}
+
+// podConfigFile is a configuration file of a pod. It is part of a Secret, which is
+// there as long as the pod is.
+type podConfigFile struct {
+	MountPath          string `json:"mount_path"`
+	ConfigmapName      string `json:"configmap_name"` // begins the Secret's name; its end changes with the content
+	ExistsInK8s        bool   `json:"exists_in_k8s"`
+	ConfigContentBytes int    `json:"config_content_bytes"`
 }
 
 // podEvent is one thing that happened to a pod in its cluster.
@@ -48,7 +60,7 @@ func (s *server) getPodEvents(r *request) (answer, error) {
 	events = events[max(0, len(events)-limit):]
 	result := podEvents{
 		PodID: r.pod.ID, K8Name: pods.ObjectName(r.pod.Site, r.pod.Key), Status: shownStatus(r.pod),
-		Events: make([]podEvent, 0, len(events)), EphemeralConfigmaps: []string{},
+		Events: make([]podEvent, 0, len(events)), EphemeralConfigmaps: s.configFiles(r),
 	}
 	for _, e := range events {
 		result.Events = append(result.Events, podEvent{
@@ -57,4 +69,24 @@ func (s *server) getPodEvents(r *request) (answer, error) {
 		})
 	}
 	return answer{message: "Pod events retrieved successfully.", result: result}, nil
+}
+
+// configFiles lists the configuration files of a pod, in order of their paths.
+// One whose definition has become invalid has none.
+func (s *server) configFiles(r *request) []podConfigFile {
+	files := []podConfigFile{}
+	e, err := s.shown(r.who.Tenant, r.pod)
+	if err != nil {
+		return files
+	}
+	for _, m := range e.VolumeMounts {
+		if m.IsConfig() {
+			files = append(files, podConfigFile{
+				MountPath: m.ConfigPath(), ConfigmapName: pods.ObjectName(r.pod.Site, r.pod.Key),
+				ExistsInK8s: r.pod.State.Container != (pods.ContainerStatus{}), ConfigContentBytes: len(m.ConfigContent),
+			})
+		}
+	}
+	slices.SortFunc(files, func(a, b podConfigFile) int { return strings.Compare(a.MountPath, b.MountPath) })
+	return files
 }

@@ -260,6 +260,7 @@ func (s *server) deletePod(r *request) (answer, error) {
 		return answer{}, err
 	}
 	s.Wake(r.pod.Key)
+	s.withdrawShares(r)
 	return answer{message: "Pod successfully deleted.", result: ""}, nil
 }
 

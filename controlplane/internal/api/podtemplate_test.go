@@ -149,7 +149,7 @@ func TestTemplatesOfPodsAreChecked(t *testing.T) {
 		{"a template that one may not read", `{"pod_id":"graph","template":"private:latest"}`, "template: Template tag not found: 'private:latest'. Verify template_id and tag both exist."},
 		{"a template whose image is not allowed", `{"pod_id":"graph","template":"bad"}`, "image: Custom pod.image images must be in allowlist."},
 		{"a template without image", `{"pod_id":"graph","template":"bad:none"}`, "template: Could not find image or template on template that the user specified."},
-		{"a login in front of the template's tcp", `{"pod_id":"graph","template":"base","networking":{"default":{"tapis_auth":true}}}`, "networking, default, tapis_auth"},
+		{"an access gate in front of the template's tcp", `{"pod_id":"graph","template":"base","networking":{"default":{"access_gate":true}}}`, "networking, default, access_gate"},
 		{"an older name that is nothing", `{"pod_id":"graph","pod_template":"private"}`, "pod_template: 'private' is neither a template that you may use nor an image in the allowlist."},
 		{"an older name that can't be", `{"pod_id":"graph","pod_template":"A B"}`, "pod_template: 'A B' is neither"},
 	} {

@@ -38,7 +38,7 @@ func (s *server) podAnswer(r *request, p pods.Pod, message string) answer {
 	if err != nil {
 		a.metadata["warnings"] = []string{warning(p, err)}
 	}
-	if warnings := pods.EnvironmentWarnings(e.EnvironmentVariables); len(warnings) > 0 {
+	if warnings := pods.SyntaxWarnings(e); len(warnings) > 0 {
 		a.metadata["config_syntax_warnings"] = warnings
 	}
 	return a

@@ -188,7 +188,11 @@ func (s *server) call(w http.ResponseWriter, r *http.Request, op *operation) (an
 		// Not every ResponseWriter has deadlines; those of net/http do.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 	}
-	return op.handle(s, req)
+	a, err := op.handle(s, req)
+	if err == nil {
+		s.showVerified(req, &a)
+	}
+	return a, err
 }
 
 // fail answers with an error and notes it for the log.

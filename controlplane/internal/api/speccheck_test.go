@@ -89,6 +89,9 @@ func checkSpec(t *testing.T, method, path string, r response) {
 	if announced.Ref != "" {
 		announced = d.Components.Responses[afterSlash(announced.Ref)]
 	}
+	if r.header.Get("Location") != "" && r.body == "" {
+		return // it has neither type nor body
+	}
 	media, _, err := mime.ParseMediaType(r.header.Get("Content-Type"))
 	content, ok := announced.Content[media]
 	if err != nil || !ok {

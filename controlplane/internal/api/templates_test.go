@@ -228,7 +228,7 @@ func TestTagsAreChecked(t *testing.T) {
 		{"a version that is not there", `{"template":"neo4j:5@2025-07-21-12:00:09"}`, "template: Template tag not found: 'neo4j:5@2025-07-21-12:00:09'. Verify template_id, tag, and timestamp all exist."},
 		{"a template that one may not read", `{"template":"private"}`, "template: Template not found: 'private'. Verify template_id exists."},
 		{"an image two levels away", `{"template":"mixin"}`, "template: Pods cannot have more than 2 levels of templates."},
-		{"a login in front of the base's tcp", `{"template":"neo4j:5","networking":{"default":{"tapis_auth":true}}}`, "networking, default, tapis_auth: networking.tapis_auth can only be used with protocol 'http'."},
+		{"shares in front of the base's tcp", `{"template":"neo4j:5","networking":{"default":{"access_gate":true}}}`, "networking, default, access_gate: networking.access_gate can only be used with protocol 'http'."},
 		{"a request above the limit", `{"resources":{"cpu_request":3000}}`, "resources, cpu_request: resources.cpu_x found"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

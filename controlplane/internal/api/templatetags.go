@@ -119,7 +119,7 @@ func (s *server) savePodAsTemplateTag(r *request) (answer, error) {
 	}
 	return s.addTag(r, t, pods.TemplateTag{
 		Tag: body.Tag, CommitMessage: body.CommitMessage, Description: body.Description, ArchiveMessage: body.ArchiveMessage,
-		Definition: pods.TemplateSecrets(r.pod.Definition),
+		Definition: pods.TemplateSecrets(r.pod.Definition.WithoutDomains()),
 	})
 }
 

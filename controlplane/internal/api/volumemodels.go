@@ -67,6 +67,10 @@ type volumeMount struct {
 	SourceID  string `json:"source_id,omitempty"`
 	SubPath   string `json:"sub_path"`
 	ReadOnly  bool   `json:"read_only,omitempty"`
+
+	ConfigContent     string `json:"config_content,omitempty"`
+	ConfigFilename    string `json:"config_filename,omitempty"`
+	ConfigPermissions string `json:"config_permissions,omitempty"`
 }
 
 // newVolumeMount is a mount as it is sent: null removes one.
@@ -78,4 +82,8 @@ type mountOverride struct {
 	SourceID pods.Opt[string] `json:"source_id,omitzero"`
 	SubPath  pods.Opt[string] `json:"sub_path,omitzero"`
 	ReadOnly pods.Opt[bool]   `json:"read_only,omitzero"`
+
+	ConfigContent     pods.Opt[string] `json:"config_content,omitzero"`
+	ConfigFilename    pods.Opt[string] `json:"config_filename,omitzero"`
+	ConfigPermissions pods.Opt[string] `json:"config_permissions,omitzero"`
 }

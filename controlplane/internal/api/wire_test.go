@@ -20,7 +20,7 @@ const wirePod = `{"pod_id":"web","image":"podway/hello","template":"","descripti
 	`"cors_allow_origins":[],"cors_allow_methods":[],"cors_allow_headers":[],"cors_allow_credentials":false,"cors_max_age":100,` +
 	`"proxy_compression":true,"proxy_compression_encodings":["zstd","br","gzip"],` +
 	`"proxy_compression_excluded_content_types":[],"proxy_compression_min_response_body_bytes":1024,` +
-	`"tapis_ui_uri":"","tapis_ui_uri_redirect":false,"tapis_ui_uri_description":""}},` +
+	`"custom_domain":"","custom_domain_verified":false,"tapis_ui_uri":"","tapis_ui_uri_redirect":false,"tapis_ui_uri_description":""}},` +
 	`"resources":{"cpu_request":250,"cpu_limit":2000,"mem_request":256,"mem_limit":3072,"gpus":0},"compute_queue":"default",` +
 	`"time_to_stop_ts":null,"status":"POD_STATUS","status_container":{},"networking_live":false,` +
 	`"creation_ts":"2025-07-21T12:00:00.723000","update_ts":"2025-07-21T12:00:00.723000","start_instance_ts":null}`
