@@ -12,14 +12,14 @@ import (
 )
 
 // edgeACL are the rights that docs/routes.md gives an edge, for namespace default.
-const edgeACL = "%R~podway:{default}:* %RW~podway:{default}:cancel:* -@all +hello +auth +ping +select +mget +hscan +xread +xrange +get +set +expire +del +eval +evalsha"
+const edgeACL = "%R~podway:{default}:* %RW~podway:{default}:cancel:* %W~podway:{default}:edges:status %W~podway:{default}:edges:answers:* -@all +hello +auth +ping +select +mget +hscan +xread +xrange +get +set +expire +del +eval +evalsha +time +hset +hdel +xadd"
 
 // clusterACL are those it needs besides in a Redis Cluster.
 const clusterACL = "+cluster|slots +cluster|shards +command +readonly"
 
 // publisherACL are the rights that docs/routes.md gives the control plane.
 const publisherACL = "~podway:{default}:* -@all +hello +auth +ping +select +multi +exec +mget +get +set +del +incr " +
-	"+hscan +hset +hdel +hlen +xadd +xread +xrange +xrevrange +eval +evalsha +config|get"
+	"+hscan +hset +hdel +hlen +xadd +xread +xrange +xrevrange +eval +evalsha +config|get +hgetall +time"
 
 // setACL gives a user rights that are written as in an ACL file.
 func setACL(t *testing.T, s *server, user, password, rights string) {
@@ -47,6 +47,7 @@ func TestRightsOfAnEdge(t *testing.T) {
 	cp.set("db", "2")
 	e.serves(cp.hosts())
 	sharesCancelKeys(t, o)
+	answersCommands(t, s, o)
 
 	as := redis.NewUniversalClient(o)
 	t.Cleanup(func() { _ = as.Close() })
@@ -63,6 +64,7 @@ func TestRightsOfAnEdge(t *testing.T) {
 		"the list of all keys":        {"keys", "*"},
 		"rights":                      {"acl", "list"},
 		"other clients' connections":  {"client", "kill", "type", "normal"},
+		"commands to other edges":     {"xadd", "podway:{default}:edges:commands", "*", "a", "b"},
 		"a write to the log":          {"xadd", "podway:{default}:log", "*", "a", "b"},
 		"time to live of routes":      {"expire", "podway:{default}:routes", "1"},
 		"copying routes into its own": {"copy", "podway:{default}:routes", "podway:{default}:cancel:1"},
