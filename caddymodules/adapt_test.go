@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/tapis-project/podway/caddymodules/certs/redisstorage"
 )
 
 var update = flag.Bool("update", false, "write what Caddyfiles adapt to into testdata")
@@ -71,7 +73,9 @@ func TestConfigurationsAreValid(t *testing.T) {
 	dir := t.TempDir()
 	for name, value := range map[string]string{
 		"HOME": dir, "XDG_DATA_HOME": dir, "XDG_CONFIG_HOME": dir, "PODWAY_EDGE_DIR": dir,
-		"PODWAY_EDGE_SNAPSHOT": filepath.Join(dir, "routes.snap"),
+		"PODWAY_EDGE_SNAPSHOT":         filepath.Join(dir, "routes.snap"),
+		"PODWAY_CERTIFICATES_KEY_FILE": filepath.Join(dir, "certificates.key"),
+		"PODWAY_CERTIFICATES_MIRROR":   filepath.Join(dir, "certificates"),
 	} {
 		t.Setenv(name, value)
 	}
@@ -87,7 +91,10 @@ func TestConfigurationsAreValid(t *testing.T) {
 		}
 		return caddy.Validate(&cfg)
 	}
-	for _, file := range []string{"../Caddyfile.example", "../edge/Caddyfile.dev"} {
+	if err := os.WriteFile(filepath.Join(dir, "certificates.key"), []byte(redisstorage.NewKey()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"../Caddyfile.example", "../Caddyfile.acme.example", "../edge/Caddyfile.dev"} {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

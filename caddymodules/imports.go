@@ -7,6 +7,7 @@ package caddymodules
 import (
 	// Each registers modules; docs/caddyfile has a page on every one of them.
 	_ "github.com/tapis-project/podway/caddymodules/certs"
+	_ "github.com/tapis-project/podway/caddymodules/certs/rfc2136"
 	_ "github.com/tapis-project/podway/caddymodules/gate"
 	_ "github.com/tapis-project/podway/caddymodules/listeners"
 	_ "github.com/tapis-project/podway/caddymodules/podproxy"

@@ -90,6 +90,10 @@ type Route struct {
 	// TLS is Terminate when empty.
 	TLS TLSMode `json:"tls,omitempty"`
 
+	// ClientCA holds the PEM certificates of the authorities that clients have to
+	// show a certificate of, see [Entry.AdmitsCertificates]. Empty asks for none.
+	ClientCA string `json:"client_ca,omitempty"`
+
 	// ProxyProtocol is the PROXY protocol version (1 or 2) the edge sends to the
 	// pod ahead of each connection. 0 sends none.
 	ProxyProtocol int `json:"proxy_protocol,omitempty"`
@@ -97,7 +101,8 @@ type Route struct {
 	// IPAllow lists addresses and prefixes that may connect. Empty means everyone.
 	IPAllow []string `json:"ip_allow,omitempty"`
 
-	// Gate puts a Tapis login in front of the pod. Nil means open.
+	// Gate puts a Tapis login in front of the pod. Nil means open. Clients of
+	// protocols other than HTTP prove who they are before the first byte of theirs.
 	Gate *Gate `json:"gate,omitempty"`
 
 	// AccessGate admits those who redeemed a share. With Gate set too, either
@@ -245,6 +250,14 @@ func (r Route) Validate() error {
 	default:
 		bad("tls", "%q is neither %q nor %q", r.TLS, Terminate, Passthrough)
 	}
+	if r.ClientCA != "" {
+		if _, err := parseClientCA(r.ClientCA); err != nil {
+			bad("client_ca", "%v", err)
+		}
+		if r.TLS == Passthrough {
+			bad("client_ca", "the pod asks for certificates itself with tls passthrough")
+		}
+	}
 	if r.ProxyProtocol < 0 || r.ProxyProtocol > 2 {
 		bad("proxy_protocol", "%d is not 0, 1 or 2", r.ProxyProtocol)
 	}
@@ -254,7 +267,7 @@ func (r Route) Validate() error {
 		}
 	}
 	if r.Gate != nil {
-		r.Gate.validate(r.Protocol, bad)
+		r.Gate.validate(r.Protocol, r.TLS, bad)
 	}
 	if r.AccessGate != nil {
 		r.AccessGate.validate(r.Protocol, bad)
@@ -278,9 +291,12 @@ func (r Route) Validate() error {
 // gate that is ignored would leave a pod open that its owner believes closed.
 const onlyHTTP = "only http routes have one"
 
-func (g *Gate) validate(p Protocol, bad func(field, format string, args ...any)) {
-	if p != HTTP {
-		bad("gate", onlyHTTP)
+func (g *Gate) validate(p Protocol, mode TLSMode, bad func(field, format string, args ...any)) {
+	if mode == Passthrough {
+		bad("gate", "the edge sees nothing of a connection whose TLS ends in the pod")
+	}
+	if p != HTTP && (len(g.ResponseHeaders) > 0 || len(g.ExcludedPaths) > 0 || len(g.ExcludedPathRegex) > 0) {
+		bad("gate", "only http routes have headers and paths")
 	}
 	for name, value := range g.ResponseHeaders {
 		if !isToken(name) {

@@ -68,7 +68,12 @@ func TestValidate(t *testing.T) {
 		{"an address with a zone", func(r *Route) { r.IPAllow = []string{"fe80::1%eth0"} }, "ip_allow: "},
 
 		{"a gate", func(r *Route) { r.Gate = &Gate{AllowedUsers: []string{"*"}} }, ""},
-		{"a gate before tcp", func(r *Route) { r.Protocol, r.Gate = TCP, &Gate{} }, "gate: only http routes have one"},
+		{"a gate before tcp", func(r *Route) { r.Protocol, r.Gate = TCP, &Gate{ReturnPath: "/"} }, ""},
+		{"a gate with headers before tcp", func(r *Route) {
+			r.Protocol, r.Gate = TCP, &Gate{ResponseHeaders: map[string]string{"X-User": "a"}}
+		}, "gate: only http routes have headers and paths"},
+		{"a gate with open paths before tcp", func(r *Route) { r.Protocol, r.Gate = TCP, &Gate{ExcludedPaths: []string{"/"}} }, "gate: only http routes have headers and paths"},
+		{"a gate before TLS of the pod", func(r *Route) { r.Protocol, r.TLS, r.Gate = TCP, Passthrough, &Gate{} }, "gate: the edge sees nothing"},
 		{"a gate with headers", func(r *Route) { r.Gate = &Gate{ResponseHeaders: map[string]string{"X-User": "<<tapisusername>>"}} }, ""},
 		{"a gate with a bad header name", func(r *Route) { r.Gate = &Gate{ResponseHeaders: map[string]string{"X User": "a"}} }, `"X User" is not a header name`},
 		{"a gate with an empty header name", func(r *Route) { r.Gate = &Gate{ResponseHeaders: map[string]string{"": "a"}} }, `"" is not a header name`},

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"crypto/x509"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -17,6 +18,7 @@ type Entry struct {
 	allow    []netip.Prefix
 	excluded []*regexp.Regexp
 	users    map[string]struct{} // of the gate, lower-case
+	clientCA *x509.CertPool      // nil asks for no certificate
 }
 
 // Compile validates r and parses it for serving.
@@ -28,6 +30,9 @@ func Compile(r Route) (*Entry, error) {
 		r.TLS = Terminate
 	}
 	e := &Entry{Route: r}
+	if r.ClientCA != "" {
+		e.clientCA, _ = parseClientCA(r.ClientCA) // validated above
+	}
 	for _, a := range r.IPAllow {
 		p, _ := ParsePrefix(a) // validated above
 		e.allow = append(e.allow, p)
@@ -99,7 +104,7 @@ func (e *Entry) SameTarget(old *Entry) bool {
 	return e.State == Live && old.State == Live &&
 		e.Tenant == old.Tenant && e.Pod == old.Pod && e.Net == old.Net &&
 		e.Instance == old.Instance && e.Protocol == old.Protocol && e.TLS == old.TLS &&
-		(old.Gated() || !e.Gated()) && slices.Equal(e.Upstreams, old.Upstreams)
+		e.ClientCA == old.ClientCA && (old.Gated() || !e.Gated()) && slices.Equal(e.Upstreams, old.Upstreams)
 }
 
 // Table holds the routes an edge serves, by host. Reads take no lock and a

@@ -1,9 +1,18 @@
-// Package certs decides which names the edge gets certificates for.
+// Package certs gets, keeps and shares the certificates of the edge: which names
+// get one, from whom, when, and where they are stored.
+//
+//	storage podway_redis { ... }        in Redis, sealed, for all edges
+//	on_demand_tls { permission podway } for hosts with a route only
+//	cert_issuer podway { ... }          wildcards by DNS, custom domains on the port
+//	podway_certificates { ... }         ahead of the first visitor, within limits
+//
+// docs/certificates.md explains how they work together.
 package certs
 
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -15,32 +24,41 @@ import (
 
 func init() { caddy.RegisterModule(new(Permission)) }
 
-// Permission allows on-demand certificates only for hosts in the route table, so
-// that strangers can't make the edge ask a certificate authority for names. A
-// wildcard route allows none: that would be any number of names. It answers from
-// memory.
-type Permission struct{ app *podway.App }
+// Permission allows certificates only for hosts in the route table, so that
+// strangers can't make the edge ask a certificate authority for names. The control
+// plane publishes custom domains there once they are verified. A wildcard route
+// allows none: that would be any number of names. It answers from memory.
+type Permission struct {
+	podway *podway.App
+	app    *App
+}
 
 // CaddyModule returns the Caddy module information.
 func (*Permission) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "tls.permission.podway", New: func() caddy.Module { return new(Permission) }}
 }
 
-// Provision finds the app that holds the routes.
+// Provision finds the apps that hold the routes and the zones.
 func (p *Permission) Provision(ctx caddy.Context) (err error) {
-	p.app, err = podway.Get(ctx)
+	if p.podway, err = podway.Get(ctx); err != nil {
+		return err
+	}
+	p.app, err = appOf(ctx)
 	return err
 }
 
 // CertificateAllowed implements [caddytls.OnDemandPermission].
 func (p *Permission) CertificateAllowed(_ context.Context, name string) error {
 	host := routes.NormalizeHost(name)
-	e := p.app.Table().Get(host)
+	if domain, ok := strings.CutPrefix(host, warmLabel+"."); ok && p.app.zones.zoneOf(host) == domain {
+		return nil // the edge itself, for the wildcard of a zone
+	}
+	e := p.podway.Table().Get(host)
 	switch {
 	case host == "" || e == nil:
 		return fmt.Errorf("%q has no route: %w", name, caddytls.ErrPermissionDenied)
-	case e.TLS == routes.Passthrough:
-		return fmt.Errorf("%q has a certificate of its own: %w", name, caddytls.ErrPermissionDenied)
+	case !mayHave(e):
+		return fmt.Errorf("%q is a wildcard or has a certificate of its own: %w", name, caddytls.ErrPermissionDenied)
 	default:
 		return nil
 	}

@@ -74,6 +74,7 @@ func (m *Demux) Provision(ctx caddy.Context) (err error) {
 		return errors.New("podway_demux belongs to the listener_wrappers of an HTTP server")
 	}
 	m.server = srv
+	askForCertificates(srv)
 	srv.RegisterOnShutdown(func() {
 		if caddy.Exiting() {
 			// Begin now: the app podway may be stopped only after this server is.
@@ -119,6 +120,7 @@ func (m *Demux) WrapListener(ln net.Listener) net.Listener {
 		Cancels:  m.app.Cancels(),
 		Zones:    m.app.Zones(),
 		Parker:   m.app.Parker(),
+		Admit:    m.app.Admit(),
 		Record:   m.app.Recorder(),
 		Stats:    m.app.Stats(),
 		Log:      m.log,
@@ -153,6 +155,7 @@ func (m *Demux) adjustPolicies() {
 			continue
 		}
 		cfg.GetCertificate = knownNamesOnly(m.app.Table(), m.app.Zones(), cfg.GetCertificate)
+		cfg.VerifyConnection = verifyClient(m.app.Table(), cfg.VerifyConnection)
 		bindTickets(cfg)
 		// Small first records help pages to render early. In a database session
 		// they only cost.

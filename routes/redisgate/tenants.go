@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tapis-project/podway/routes/redisroutes"
 )
 
 // Tenant is what edges have to know about a tenant to log its users in and to
@@ -53,7 +55,20 @@ func (s *Store) SetTenants(ctx context.Context, tenants []Tenant) error {
 // Tenants returns the published tenants by id. Records that can't be read are
 // missing.
 func (s *Store) Tenants(ctx context.Context) (map[string]Tenant, error) {
-	all, err := s.client.HGetAll(ctx, s.key("tenants")).Result()
+	return readTenants(ctx, s.client, s.key("tenants"))
+}
+
+// ReadTenants is [Store.Tenants] for those who have no gate key.
+func ReadTenants(ctx context.Context, client redis.UniversalClient, namespace string) (map[string]Tenant, error) {
+	key, err := redisroutes.Key(namespace, "gate:tenants")
+	if err != nil {
+		return nil, fmt.Errorf("reading tenants: %w", err)
+	}
+	return readTenants(ctx, client, key)
+}
+
+func readTenants(ctx context.Context, client redis.UniversalClient, key string) (map[string]Tenant, error) {
+	all, err := client.HGetAll(ctx, key).Result()
 	if err != nil {
 		return nil, fmt.Errorf("reading tenants: %w", err)
 	}
