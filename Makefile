@@ -8,6 +8,8 @@ TOOLS := .cache/bin
 # Versions of the tools that `make lint` installs into .cache/bin.
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOFUMPT       := mvdan.cc/gofumpt@v0.12.0
+# Helm, which `make chart` and `make chart-check` build, too: minutes, once.
+HELM          := helm.sh/helm/v3/cmd/helm@v3.22.0
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X main.version=$(VERSION)
@@ -135,6 +137,37 @@ bench: ## Measure the edge beside HAProxy, nginx and stock Caddy, into docs/benc
 	@exec $(BIN)/bench-edge -report docs/benchmarks.md $(BENCH)
 
 .PHONY: clients
-clients: test-tools ## Run every client of docs/clients.md through an edge; fetches Neo4j and others once.
+clients: test-tools ## Run every client of docs/clients.md through an edge, and the documented Neo4j snippet; fetches Neo4j and others once.
 	@tests/install.sh clients
 	PODWAY_TEST_PARTS=required go test -tags clients -count=1 -v -timeout 20m ./tests/clients
+	PODWAY_TEST_PARTS=required go test -tags clients -count=1 -v -timeout 10m -run Neo4jSnippet ./tests/sdk
+
+.PHONY: certs-test
+certs-test: test-tools $(TOOLS)/pebble ## Get, renew and lose certificates with real edges, an ACME server and DNS; takes minutes.
+	PODWAY_TEST_PARTS=required go test -tags certs -count=1 -v -timeout 30m ./tests/certs
+
+$(TOOLS)/pebble:
+	GOBIN=$(CURDIR)/$(TOOLS) go install github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1
+
+.PHONY: images
+images: ## Build OCI archives of the control plane and the edge into dist/, with what they consist of.
+	go run ./deploy/images -out dist -version $(VERSION) -revision "$$(git rev-parse HEAD 2>/dev/null)"
+
+.PHONY: image-scan
+image-scan: ## Build the images twice, compare them, and look for secrets in them.
+	go test -count=1 -v ./deploy/images
+
+.PHONY: chart
+chart: $(TOOLS)/helm ## Render deploy/kustomize from the Helm chart.
+	deploy/chart/render.sh >deploy/kustomize/podway.yaml
+
+.PHONY: chart-check
+chart-check: $(TOOLS)/helm ## Check the Helm chart, its schema, and that deploy/kustomize is rendered from it.
+	go test -count=1 -v ./deploy/chart
+
+.PHONY: deploy-test
+deploy-test: $(TOOLS)/helm ## Install the whole system with chart and images on the cluster of this machine, and use it (root).
+	tests/deploy/run.sh
+
+$(TOOLS)/helm:
+	GOBIN=$(CURDIR)/$(TOOLS) go install $(HELM)

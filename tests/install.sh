@@ -12,6 +12,8 @@ command -v redis-server >/dev/null || packages+=(redis-server)
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages+=(postgresql)
 command -v psql >/dev/null || packages+=(postgresql-client)
 command -v curl >/dev/null || packages+=(curl)
+# A DNS server that takes updates. Its program is not in everyone's path.
+[ -x /usr/sbin/knotd ] || packages+=(knot)
 command -v openssl >/dev/null || packages+=(openssl)
 # The SDK of Tapis is a Python package.
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
