@@ -45,6 +45,7 @@ func (c *cluster) recipes() []recipe {
 		{name: "image busybox", path: at("busybox"), build: c.buildBusybox},
 		{name: "image postgres", path: at("postgres"), build: c.buildPostgres},
 		{name: "image mariadb", path: at("mariadb"), build: c.buildMariaDB},
+		{name: "image redis", path: at("redis"), build: c.buildRedis},
 	}
 }
 
@@ -290,5 +291,24 @@ func (c *cluster) buildMariaDB(ctx context.Context, path string) error {
 		return errors.Join(c.addShell(ctx, l), passwd(l, "mysql", "/var/lib/mysql"),
 			l.Dir("/var/lib/mysql", 0o700, 999, 999), l.Dir("/run/mysqld", 0o777, 999, 999),
 			l.File("/usr/local/bin/docker-entrypoint.sh", 0o755, mariadbEntrypoint))
+	})
+}
+
+// buildRedis makes an image for the chart's Redis.
+func (c *cluster) buildRedis(ctx context.Context, path string) error {
+	version, err := c.version(ctx, "redis-tools", regexp.MustCompile(`^redis-tools_(?:\d+%3a)?(\d+\.\d+)\.`))
+	if err != nil {
+		return err
+	}
+	return image.Build(path, image.Config{
+		Names: []string{"docker.io/library/redis:latest", "docker.io/library/redis:" + version},
+		Cmd:   []string{"redis-server"}, Env: []string{"LANG=C.UTF-8"},
+		User: "999:999", WorkingDir: "/data", Ports: []string{"6379/tcp"},
+	}, func(l *image.Layer) error {
+		if err := c.addPackages(ctx, l, nil, "redis-tools", "busybox-static", "libc-bin"); err != nil {
+			return err
+		}
+		return errors.Join(c.addShell(ctx, l), passwd(l, "redis", "/data"), l.Dir("/data", 0o700, 999, 999),
+			l.Link("/usr/bin/redis-server", "redis-check-rdb"))
 	})
 }

@@ -12,6 +12,7 @@ package image
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -44,6 +45,8 @@ type Config struct {
 	WorkingDir      string   // default "/"
 	Ports           []string // "5432/tcp"
 	StopSignal      string   // default SIGTERM
+	Architecture    string   // as GOARCH; default this machine's
+	Labels          map[string]string
 }
 
 // descriptor points to a blob.
@@ -128,13 +131,13 @@ func configOf(c Config, layer string) any {
 		ports[p] = struct{}{}
 	}
 	return m{
-		"architecture": runtime.GOARCH,
+		"architecture": cmp.Or(c.Architecture, runtime.GOARCH),
 		"os":           "linux",
 		"created":      "1970-01-01T00:00:00Z",
 		"config": m{
 			"Entrypoint": c.Entrypoint, "Cmd": c.Cmd, "User": c.User, "WorkingDir": c.WorkingDir,
 			"Env":          append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, c.Env...),
-			"ExposedPorts": ports, "StopSignal": c.StopSignal,
+			"ExposedPorts": ports, "StopSignal": c.StopSignal, "Labels": c.Labels,
 		},
 		"rootfs":  m{"type": "layers", "diff_ids": []string{layer}},
 		"history": []m{{"created": "1970-01-01T00:00:00Z"}},
