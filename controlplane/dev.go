@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -65,15 +66,20 @@ func dev(ctx context.Context, d devConfig) error {
 	}
 	defer stopRedis()
 
+	gateKeys, err := d.gateKeyring()
+	if err != nil {
+		return err
+	}
+	service := tapis.ServiceAccount{Tenant: d.tenant, Name: "pods", Password: rand.Text()} // of this run
 	tapisServer, err := devtapis.New(devtapis.Options{
 		BaseURL: "http://" + d.tenantDomain() + ":" + strconv.Itoa(d.apiPort), Tenant: d.tenant, Site: c.Site,
-		Dir: filepath.Join(d.dir, "tapis"), Logger: log,
+		Dir: filepath.Join(d.dir, "tapis"), Services: map[string]string{service.Name: service.Password}, Logger: log,
 	})
 	if err != nil {
 		return err
 	}
 	identity, err := tapis.New(tapis.Options{
-		TenantsURL: tapisServer.BaseURL(), Site: c.Site, DevHosts: devtapis.DevHosts(), Transport: tapisServer.InProcess(), Logger: log,
+		TenantsURL: tapisServer.BaseURL(), Site: c.Site, Service: &service, DevHosts: devtapis.DevHosts(), Transport: tapisServer.InProcess(), Logger: log,
 	})
 	if err != nil {
 		return err
@@ -106,7 +112,7 @@ func dev(ctx context.Context, d devConfig) error {
 	return run(ctx, parts{
 		store: st, cluster: cluster.Cluster, lead: cluster.lead, identity: identity, settings: choices, redisURL: redisURL, namespace: c.Namespace,
 		volumes: volumesDir(c, d.dir), grace: time.Duration(c.VolumeGraceHours) * time.Hour,
-		listener: listener, extra: tapisServer, origins: c.AllowedOrigins, mutations: c.MutationsPerMinute, log: log,
+		gateKeys: gateKeys, edgePort: d.edgePort, domains: newDomainOptions(c), listener: listener, extra: tapisServer, origins: c.AllowedOrigins, mutations: c.MutationsPerMinute, log: log,
 	})
 }
 
@@ -215,7 +221,12 @@ func (d devConfig) edgeEnv() ([]string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the edge's folder: %w", err)
 	}
+	gateKey, err := d.gateKeyFile()
+	if err != nil {
+		return nil, err
+	}
 	return []string{
+		"PODWAY_GATE_KEY_FILE=" + gateKey,
 		"PODWAY_EDGE_PORT=" + strconv.Itoa(d.edgePort),
 		"PODWAY_EDGE_DIR=" + dir,
 		"PODWAY_EDGE_ADMIN=unix/" + socketPath(dir) + "|0600",

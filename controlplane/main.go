@@ -5,6 +5,10 @@
 //	podway dev        the same with everything it needs built in
 //	podway migrate    bring the store's schema up to date; --seed adds what is built in
 //	podway rekey      encrypt what the store holds with the current key
+//	podway doctor     find out what is wrong with the installation, and what to do
+//	podway edge       make new edges: users in Redis and configurations
+//	podway admin      look after the edges: routes, sessions, drain, kick
+//	podway backup     copy the store into a file; podway restore fills an empty one
 //	podway openapi    print the specification of the API
 package main
 
@@ -24,6 +28,7 @@ import (
 	"github.com/tapis-project/podway/controlplane/internal/local/hello"
 	"github.com/tapis-project/podway/controlplane/internal/seed"
 	"github.com/tapis-project/podway/controlplane/internal/store"
+	"github.com/tapis-project/podway/diagnose"
 )
 
 // version is set by the linker.
@@ -42,6 +47,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := command().ExecuteContext(ctx)
 	stop()
+	if _, told := errors.AsType[diagnose.FoundFaults](err); told {
+		os.Exit(1) // the report has named them
+	}
 	if err != nil {
 		for line := range strings.Lines(err.Error()) {
 			fmt.Fprintf(os.Stderr, "podway: %s\n", strings.TrimRight(line, "\n"))
@@ -58,7 +66,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), devCommand(), migrateCommand(), rekeyCommand(), openapiCommand())
+	root.AddCommand(serveCommand(), devCommand(), migrateCommand(), rekeyCommand(), openapiCommand(), doctorCommand(), backupCommand(), restoreCommand(), adminCommand(), edgeCommand())
 	return root
 }
 

@@ -19,10 +19,12 @@ import (
 	"github.com/tapis-project/podway/controlplane/internal/config"
 	"github.com/tapis-project/podway/controlplane/internal/files"
 	"github.com/tapis-project/podway/controlplane/internal/local"
+	"github.com/tapis-project/podway/controlplane/internal/login"
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/controlplane/internal/reconcile"
 	"github.com/tapis-project/podway/controlplane/internal/store"
 	"github.com/tapis-project/podway/controlplane/internal/tapis"
+	"github.com/tapis-project/podway/routes/redisgate"
 	"github.com/tapis-project/podway/routes/redisroutes"
 )
 
@@ -53,7 +55,11 @@ func serve(ctx context.Context, c config.Config) error {
 		return err
 	}
 	defer cluster.close()
-	identity, err := tapis.New(tapis.Options{TenantsURL: c.TapisURL, Site: c.Site, Logger: log})
+	gateKeys, err := gateKeyring(c)
+	if err != nil {
+		return err
+	}
+	identity, err := tapis.New(tapis.Options{TenantsURL: c.TapisURL, Site: c.Site, Service: serviceAccount(c), Logger: log})
 	if err != nil {
 		return err
 	}
@@ -64,7 +70,7 @@ func serve(ctx context.Context, c config.Config) error {
 	return run(ctx, parts{
 		store: st, cluster: cluster.Cluster, lead: cluster.lead, identity: identity, settings: choices, redisURL: c.RedisURL, namespace: c.Namespace,
 		volumes: volumesDir(c, c.StateDir), grace: time.Duration(c.VolumeGraceHours) * time.Hour,
-		listener: listener, origins: c.AllowedOrigins, mutations: c.MutationsPerMinute, log: log,
+		gateKeys: gateKeys, domains: newDomainOptions(c), listener: listener, origins: c.AllowedOrigins, mutations: c.MutationsPerMinute, log: log,
 	})
 }
 
@@ -74,6 +80,7 @@ func settings(c config.Config) (pods.Settings, error) {
 	s.Site = c.Site
 	s.AdminTenants = c.AdminTenants
 	s.MaxVolumeSize = c.MaxVolumeMB
+	s.BaseDomains = c.BaseDomains
 	if len(c.MainTenants) > 0 {
 		s.MainTenants = c.MainTenants
 	}
@@ -113,20 +120,29 @@ func openLocal(stateDir, volumes string, log *slog.Logger) (*local.Cluster, erro
 
 // parts is everything a running control plane consists of.
 type parts struct {
-	store     api.Store
+	store     partsStore
 	cluster   pods.Cluster
 	lead      func(context.Context, func(context.Context) error) error // as in cluster
-	identity  pods.Identity
+	identity  *tapis.Identity
 	settings  pods.Settings
 	redisURL  string
 	namespace string
-	volumes   string        // folder with all volumes and snapshots
-	grace     time.Duration // how long the files of a deleted volume are kept
+	volumes   string             // folder with all volumes and snapshots
+	grace     time.Duration      // how long the files of a deleted volume are kept
+	edgePort  int                // 0: 443
+	gateKeys  *redisgate.Keyring // nil: nobody logs in to pods
+	domains   domainOptions
 	listener  net.Listener
 	extra     http.Handler // serves what the API does not; may be nil
 	origins   []string
 	mutations int
 	log       *slog.Logger
+}
+
+// partsStore is everything that is kept.
+type partsStore interface {
+	api.Store
+	login.Store
 }
 
 // run wires the parts and runs them until ctx ends or one of them fails.
@@ -144,6 +160,10 @@ func run(ctx context.Context, p parts) error {
 	if err != nil {
 		return err
 	}
+	logins, err := openLogin(p, client)
+	if err != nil {
+		return err
+	}
 	tree, err := files.OpenTree(p.volumes)
 	if err != nil {
 		return err
@@ -152,7 +172,7 @@ func run(ctx context.Context, p parts) error {
 	binder := &pods.Binder{Volumes: p.store, Secrets: p.store, Bindings: p.store, Sealer: p.store, Identity: p.identity}
 	reconciler := reconcile.New(reconcile.Deps{
 		Store: p.store, Cluster: p.cluster, Routes: publisher, Tenants: p.identity, Pods: p.settings,
-		Templates: templatesOf(p.store), Bind: binder.Bind,
+		Templates: templatesOf(p.store), Bind: binder.Bind, Domains: p.store.Domains, Shares: sharesOf(logins),
 		// Edges drop what they remember of an earlier Redis only once every pod
 		// has been published into the present one.
 		AfterFullPass: publisher.Complete, Logger: p.log,
@@ -161,7 +181,7 @@ func run(ctx context.Context, p parts) error {
 	group, ctx := errgroup.WithContext(ctx)
 	server := &http.Server{
 		Handler: rootHandler(p, api.New(api.Deps{
-			Store: p.store, Files: keeper, Cluster: p.cluster, Identity: p.identity, Settings: p.settings, Wake: reconciler.Enqueue,
+			Store: p.store, Files: keeper, Cluster: p.cluster, Identity: p.identity, Login: loginOf(logins), EdgePort: p.edgePort, Settings: p.settings, Wake: reconciler.Enqueue,
 			MutationsPerMinute: p.mutations, CORSOrigins: p.origins, Version: version, Logger: p.log,
 		})),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -171,12 +191,16 @@ func run(ctx context.Context, p parts) error {
 		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
 	group.Go(func() error {
+		work := p.withDomains(reconciler.Run, reconciler.Enqueue)
 		if p.lead == nil {
-			return reconciler.Run(ctx)
+			return work(ctx)
 		}
-		return p.lead(ctx, reconciler.Run)
+		return p.lead(ctx, work)
 	})
 	group.Go(func() error { return keeper.Run(ctx) })
+	if logins != nil {
+		group.Go(func() error { return logins.Run(ctx) })
+	}
 	group.Go(func() error { return publisher.Watch(ctx, reconciler.EnqueueAll) })
 	group.Go(func() error {
 		p.log.Info("serving the API", "address", p.listener.Addr().String(), "version", version)

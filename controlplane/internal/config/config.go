@@ -69,6 +69,18 @@ type Config struct {
 	// Required by serve; dev mode brings its own.
 	TapisURL string
 
+	// GateKeyFile holds the keys that the login gate seals with, the same as those
+	// of the edges. PODWAY_GATE_KEY_FILE. Default: "", PODWAY_GATE_KEY counts.
+	GateKeyFile string
+
+	// GateKey holds the keys themselves. PODWAY_GATE_KEY. Default: "". Without keys
+	// nobody can log in to pods.
+	GateKey string
+
+	// Service is our own account in Tapis, which keeps the OAuth2 clients that
+	// logins need.
+	Service Service
+
 	// Images are allowed for every tenant, besides those the local cluster
 	// knows. PODWAY_IMAGES, comma separated.
 	Images []string
@@ -89,6 +101,18 @@ type Config struct {
 	// MutationsPerMinute bounds the changes one user may make. 0 means no limit.
 	// PODWAY_MUTATIONS_PER_MINUTE. Default: 60.
 	MutationsPerMinute int
+
+	// DNSServers are asked about custom domains, "host:port" or "host".
+	// PODWAY_DNS_SERVERS, comma separated. Default: those of /etc/resolv.conf.
+	DNSServers []string
+
+	// BaseDomains are names of the installation, which can be no custom domain, nor
+	// can what is below. PODWAY_BASE_DOMAINS, comma separated. Default: none.
+	BaseDomains []string
+
+	// DomainRecheck is the number of seconds between two checks of a custom domain
+	// that is verified. PODWAY_DOMAIN_RECHECK. Default: 3600.
+	DomainRecheck int
 
 	// LogLevel is debug, info, warn or error. PODWAY_LOG_LEVEL. Default: info.
 	LogLevel slog.Level
@@ -111,11 +135,17 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		MaxVolumeMB:        r.integer("PODWAY_VOLUME_MAX_MB", 100<<10, 1, 1<<30),
 		Site:               r.str("PODWAY_SITE", "dev"),
 		TapisURL:           strings.TrimSuffix(r.url("PODWAY_TAPIS_URL"), "/"),
+		GateKeyFile:        r.str("PODWAY_GATE_KEY_FILE", ""),
+		GateKey:            r.str("PODWAY_GATE_KEY", ""),
+		Service:            r.service(),
 		Images:             r.list("PODWAY_IMAGES"),
 		MainTenants:        r.list("PODWAY_MAIN_TENANTS"),
 		AdminTenants:       r.list("PODWAY_ADMIN_TENANTS"),
 		AllowedOrigins:     r.list("PODWAY_ALLOWED_ORIGINS"),
 		MutationsPerMinute: r.integer("PODWAY_MUTATIONS_PER_MINUTE", 60, 0, 1_000_000),
+		DNSServers:         r.list("PODWAY_DNS_SERVERS"),
+		BaseDomains:        r.domains("PODWAY_BASE_DOMAINS"),
+		DomainRecheck:      r.integer("PODWAY_DOMAIN_RECHECK", 3600, 1, 86_400),
 		LogLevel:           r.level("PODWAY_LOG_LEVEL"),
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
@@ -164,6 +194,18 @@ func (r *reader) list(name string) []string {
 		}
 	}
 	return out
+}
+
+// domains reads a list of host names, in lower case.
+func (r *reader) domains(name string) []string {
+	list := r.list(name)
+	for i, v := range list {
+		list[i] = strings.ToLower(strings.Trim(v, "."))
+		if strings.ContainsAny(list[i], ":/*@ ") || !strings.Contains(list[i], ".") {
+			r.bad(name, "%q is not a domain such as pods.example.org", v)
+		}
+	}
+	return list
 }
 
 func (r *reader) integer(name string, def, low, high int) int {
