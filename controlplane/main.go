@@ -47,7 +47,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := command().ExecuteContext(ctx)
 	stop()
-	if _, told := errors.AsType[diagnose.FoundFaults](err); told {
+	if _, told := errors.AsType[diagnose.FaultsError](err); told {
 		os.Exit(1) // the report has named them
 	}
 	if err != nil {

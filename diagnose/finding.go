@@ -40,10 +40,10 @@ func OK(check, subject, found string) Finding {
 	return Finding{Check: check, Subject: subject, Found: found}
 }
 
-// FoundFaults is the error of a command that has printed a report with faults.
-type FoundFaults int
+// FaultsError is the error of a command that has printed a report with faults.
+type FaultsError int
 
-func (n FoundFaults) Error() string { return fmt.Sprintf("%d faults were found", int(n)) }
+func (n FaultsError) Error() string { return fmt.Sprintf("%d faults were found", int(n)) }
 
 // Report is the result of an examination. Its zero value is ready for use.
 type Report struct {
@@ -61,7 +61,7 @@ func (r *Report) Add(fs ...Finding) {
 	}
 }
 
-// Write prints the report, for people or as JSON. The error is [FoundFaults] if
+// Write prints the report, for people or as JSON. The error is [FaultsError] if
 // there are any.
 func (r *Report) Write(w io.Writer, asJSON bool) error {
 	if !asJSON {
@@ -76,7 +76,7 @@ func (r *Report) Write(w io.Writer, asJSON bool) error {
 		}
 	}
 	if r.Faults > 0 {
-		return FoundFaults(r.Faults)
+		return FaultsError(r.Faults)
 	}
 	return nil
 }

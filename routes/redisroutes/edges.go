@@ -181,8 +181,8 @@ func (f *Fleet) Edges(ctx context.Context, now time.Time) ([]EdgeStatus, error) 
 	return edges, nil
 }
 
-// Send tells edges to do something and returns their answers: as soon as as many
-// have answered as are expected, or when ctx ends, which is no error.
+// Send tells edges to do something and returns their answers: once the expected
+// number of them is there, or when ctx ends, which is no error.
 func (f *Fleet) Send(ctx context.Context, c EdgeCommand, expected int) ([]EdgeAnswer, error) {
 	b, err := json.Marshal(c)
 	if err != nil {

@@ -71,7 +71,7 @@ func writes(ctx context.Context, opts *redis.UniversalOptions, namespace string)
 	own := *opts
 	own.PoolSize = 1
 	client := redis.NewUniversalClient(&own)
-	defer client.Close() // and with it the transaction
+	defer func() { _ = client.Close() }() // and with it the transaction
 	single, ok := client.(*redis.Client)
 	if !ok {
 		return diagnose.Finding{}

@@ -47,12 +47,12 @@ type engine struct {
 	migrationLock func() (goose.ProviderOption, error)
 }
 
-// keyed returns the name of a table whose rows shall be found by its primary key.
-func (e *engine) keyed(table, alias string) string {
+// keyed returns a table, by the name x, whose rows shall be found by its primary key.
+func (e *engine) keyed(table string) string {
 	if e.byKey == "" {
-		return table + " " + alias
+		return table + " x"
 	}
-	return table + " " + alias + " " + fmt.Sprintf(e.byKey, table)
+	return table + " x " + fmt.Sprintf(e.byKey, table)
 }
 
 // How long a transaction that meets other writers is tried again, and the

@@ -16,7 +16,7 @@ func (e *engine) selectPods() string {
 			p.created_at, p.updated_at,
 			s.status, s.container, s.ready, s.instance, s.started_at, s.stop_at, s.since,
 			s.attempts, s.next_attempt, s.version,
-			(select ` + e.permissions + ` from ` + e.keyed("pod_permissions", "x") + ` where x.tenant = p.tenant and x.pod_id = p.id)
+			(select ` + e.permissions + ` from ` + e.keyed("pod_permissions") + ` where x.tenant = p.tenant and x.pod_id = p.id)
 		from pods p join pod_state s on s.tenant = p.tenant and s.pod_id = p.id`
 }
 

@@ -75,7 +75,7 @@ func (e *engine) selectSecrets() string {
 	return `
 		select s.tenant, s.owner, s.id, s.uid, s.description, s.scope, s.pod_id, s.readable, s.writable, s.version,
 			s.created_at, s.updated_at,
-			(select ` + e.permissions + ` from ` + e.keyed("secret_permissions", "x") + `
+			(select ` + e.permissions + ` from ` + e.keyed("secret_permissions") + `
 				where x.tenant = s.tenant and x.owner = s.owner and x.secret_id = s.id)
 		from secrets s`
 }

@@ -83,7 +83,7 @@ func (e *engine) selectTemplates() string {
 	return `
 		select t.id, t.uid, t.tenant, t.owner, t.description, t.metatags, t.archive_message, t.version,
 			t.created_at, t.updated_at,
-			(select ` + e.permissions + ` from ` + e.keyed("template_permissions", "x") + ` where x.template_id = t.id)
+			(select ` + e.permissions + ` from ` + e.keyed("template_permissions") + ` where x.template_id = t.id)
 		from templates t`
 }
 

@@ -95,7 +95,7 @@ func (e *engine) selectVolumes() string {
 		select v.kind, v.tenant, v.id, v.uid, v.owner, v.description, v.size_limit, v.source, v.version,
 			v.created_at, v.updated_at,
 			s.status, s.message, s.size, s.measured_at, s.copied, s.attempts, s.lease_until, s.version,
-			(select ` + e.permissions + ` from ` + e.keyed("volume_permissions", "x") + `
+			(select ` + e.permissions + ` from ` + e.keyed("volume_permissions") + `
 				where x.kind = v.kind and x.tenant = v.tenant and x.volume_id = v.id)
 		from volumes v join volume_state s on s.kind = v.kind and s.tenant = v.tenant and s.volume_id = v.id`
 }
@@ -253,8 +253,9 @@ func (s *Store) holdVolume(ctx context.Context, tx *sql.Tx, k pods.VolumeKey) (u
 }
 
 func (s *Store) saveVolumePermissions(ctx context.Context, tx *sql.Tx, k pods.VolumeKey, want pods.Permissions) error {
+	//nolint:gosec // the name is a constant
 	rows, err := tx.QueryContext(ctx, `
-		select username, level from `+s.engine.keyed("volume_permissions", "x")+` where kind = $1 and tenant = $2 and volume_id = $3`,
+		select username, level from `+s.engine.keyed("volume_permissions")+` where kind = $1 and tenant = $2 and volume_id = $3`,
 		k.Kind, k.Tenant, k.ID)
 	if err != nil {
 		return fmt.Errorf("reading permissions: %w", err)
