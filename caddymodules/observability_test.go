@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -92,10 +93,13 @@ func (e *edge) loadWith(option string) {
 func TestConnectionRecords(t *testing.T) {
 	rs := parts.StartRedis(t)
 	e := startEdgeOn(t, rs.Addr)
-	e.loadWith("records {\nlog\nstream 100\nedge edge-1\n}")
+	e.loadWith("records {\nlog\nstream 100\nrequests\nedge edge-1\n}")
 	stopped := snitest.Route("stopped.pods.test", routes.TCP, "127.0.0.1:1")
 	stopped.State = routes.Stopped
-	e.publish(snitest.Route("echo.pods.test", routes.TCP, snitest.Echo(t).Addr), stopped)
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	e.publish(snitest.Route("echo.pods.test", routes.TCP, snitest.Echo(t).Addr), stopped,
+		snitest.Route("web.pods.test", routes.HTTP, web.Listener.Addr().String()))
 
 	c := e.connect("echo.pods.test")
 	if err := echo(c, "hello"); err != nil {
@@ -116,6 +120,7 @@ func TestConnectionRecords(t *testing.T) {
 	}
 	wantClosed(t, kicked, soon)
 
+	e.get(e.client("HTTP/2.0"), "https://web.pods.test/")
 	client := redis.NewClient(&redis.Options{Addr: rs.Addr})
 	defer client.Close()
 	byResult := map[string]map[string]any{}
@@ -125,17 +130,18 @@ func TestConnectionRecords(t *testing.T) {
 			return err
 		}
 		for _, x := range entries {
-			byResult[fmt.Sprint(x.Values["result"])] = x.Values
+			byResult[fmt.Sprint(x.Values["result"], x.Values["status"])] = x.Values
 		}
-		if len(byResult) < 3 {
-			return fmt.Errorf("got %v, want 3 kinds of records", byResult)
+		if len(byResult) < 4 {
+			return fmt.Errorf("got %v, want 4 kinds of records", byResult)
 		}
 		return nil
 	})
 	for result, want := range map[string]map[string]string{
-		"ended":    {"edge": "edge-1", "host": "echo.pods.test", "tenant": "dev", "pod": "echo", "net": "default", "protocol": "tcp", "client": "127.0.0.1", "received": "5", "sent": "5"},
-		"not_live": {"host": "stopped.pods.test", "received": "0"},
-		"kicked":   {"host": "echo.pods.test", "sent": "5"},
+		"ended<nil>":    {"edge": "edge-1", "host": "echo.pods.test", "tenant": "dev", "pod": "echo", "net": "default", "protocol": "tcp", "client": "127.0.0.1", "received": "5", "sent": "5"},
+		"ended404":      {"host": "web.pods.test", "protocol": "http", "sent": "19"},
+		"not_live<nil>": {"host": "stopped.pods.test", "received": "0"},
+		"kicked<nil>":   {"host": "echo.pods.test", "sent": "5"},
 	} {
 		for name, value := range want {
 			if got := byResult[result][name]; got != value {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os/exec"
@@ -37,13 +38,15 @@ func TestALPN(t *testing.T) {
 	const none = "no application protocol"
 	const unknown = "unrecognized name"
 	raw := map[string]string{"": "", "http/1.1": "http/1.1", "h2": none, "h2 http/1.1": "http/1.1", "postgresql": none, "mqtt": none}
+	tcp := maps.Clone(raw)
+	tcp["postgresql"] = "postgresql" // whose clients begin with TLS where they are told to
 	for host, want := range map[string]map[string]string{
-		"http":     {"": "", "http/1.1": "http/1.1", "h2": "h2", "h2 http/1.1": "h2", "postgresql": none, "mqtt": none},
-		"tcp":      raw,
+		"http":     {"": "", "http/1.1": "http/1.1", "h2": "h2", "h2 http/1.1": "h2", "postgresql": none, "mqtt": none, "podway-connect": none},
+		"tcp":      tcp,
 		"bolt":     raw,
 		"mongodb":  raw,
 		"redis":    raw,
-		"postgres": {"": "", "http/1.1": none, "h2": none, "h2 http/1.1": none, "postgresql": "postgresql", "mqtt": none},
+		"postgres": {"": "", "http/1.1": "http/1.1", "h2": none, "h2 http/1.1": "http/1.1", "postgresql": "postgresql", "mqtt": none, "podway-connect": "podway-connect"},
 		"none":     {"": unknown, "http/1.1": "http/1.1", "h2": "h2", "h2 http/1.1": "h2", "postgresql": none, "mqtt": none},
 	} {
 		for offer, want := range want {

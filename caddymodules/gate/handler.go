@@ -105,6 +105,7 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 		return err
 	}
 	lives.watch(h.table)
+	app.SetAdmit(h.admitConnection)
 	return register(ctx, h.guard)
 }
 

@@ -58,7 +58,7 @@ func (x *exchange) interim(res h1.Response) {
 func (x *exchange) copyFields(h http.Header, res h1.Response) {
 	values := make([]string, len(res.Fields)) // one piece of memory for all
 	for i, f := range res.Fields {
-		if isHop(f.Name) || f.Name == "Alt-Svc" { // a pod must not send clients of its host to another server
+		if isHop(f.Name) || reachesBeyond(f.Name, f.Value) {
 			continue
 		}
 		if res.Connection != nil && httpguts.HeaderValuesContainsToken(res.Connection, f.Name) {
@@ -70,6 +70,20 @@ func (x *exchange) copyFields(h http.Header, res h1.Response) {
 		}
 		values[i] = f.Value
 		h[f.Name] = values[i : i+1 : i+1]
+	}
+}
+
+// reachesBeyond reports whether a field of a pod's response would have an effect on
+// other hosts, or on who serves its own.
+func reachesBeyond(name, value string) bool {
+	switch name {
+	case "Alt-Svc": // it sends clients to another server
+		return true
+	case "Clear-Site-Data":
+		// Browsers clear the cookies of the whole registrable domain: those of all pods.
+		return strings.Contains(strings.ToLower(value), "cookies") || strings.Contains(value, "*")
+	default:
+		return false
 	}
 }
 
