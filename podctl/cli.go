@@ -60,8 +60,9 @@ func (c *cli) command() *cobra.Command {
 		c.loginCommand(), c.logoutCommand(),
 		c.createCommand(), c.listCommand(), c.getCommand(), c.deleteCommand(),
 		c.startCommand(), c.stopCommand(), c.restartCommand(),
-		c.logsCommand(), c.execCommand(), c.credentialsCommand(), c.connectCommand(),
-		c.templatesCommand(), c.imagesCommand(), c.volumesCommand(),
+		c.logsCommand(), c.execCommand(), c.credentialsCommand(), c.connectCommand(), c.doctorCommand(), c.tunnelCommand(),
+		c.templatesCommand(), c.imagesCommand(), c.volumesCommand(), c.domainsCommand(),
+		c.trustCommand(systemTrust{dir: trustDir, update: []string{"update-ca-certificates"}}),
 	)
 	return root
 }

@@ -59,6 +59,7 @@ type endpoint struct {
 
 	user, password, database string
 	ca                       string // file; "": the system's roots
+	login                    bool   // it asks for one
 }
 
 // dialect knows the forms in which clients of a protocol take an address.
@@ -85,7 +86,7 @@ var dialects = map[string]dialect{
 	},
 	"mongodb": {
 		"url": func(e endpoint) string {
-			return "mongodb://" + e.login() + e.hostPort() + "/?" + query("tls", "true", "directConnection", "true", "tlsCAFile", e.ca)
+			return "mongodb://" + e.userInfo() + e.hostPort() + "/?" + query("tls", "true", "directConnection", "true", "tlsCAFile", e.ca)
 		},
 	},
 	"redis": {
@@ -189,7 +190,7 @@ func choose(p client.Pod, e endpoint, o connect) ([]endpoint, error) {
 		if (o.network != "" && o.network != key) || n.Protocol == "local_only" {
 			continue
 		}
-		e.Network, e.Host = key, n.URL
+		e.Network, e.Host, e.login = key, n.URL, n.TapisAuth
 		e.Protocol = cmp.Or(o.protocol, spoken(n.Protocol, p))
 		list = append(list, e)
 	}

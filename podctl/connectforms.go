@@ -29,8 +29,8 @@ func (e endpoint) address() string {
 	return e.Host
 }
 
-// login is the part of a URL before the host.
-func (e endpoint) login() string {
+// userInfo is the part of a URL before the host.
+func (e endpoint) userInfo() string {
 	if e.password == "" {
 		return url.User(e.user).String() + "@"
 	}
@@ -54,7 +54,7 @@ func (e endpoint) rootCert() string {
 }
 
 func (e endpoint) postgresURL() string {
-	return "postgresql://" + e.login() + e.hostPort() + "/" + url.PathEscape(e.database) + "?" +
+	return "postgresql://" + e.userInfo() + e.hostPort() + "/" + url.PathEscape(e.database) + "?" +
 		query("hostaddr", e.hostAddr(), "sslmode", "verify-full", "sslrootcert", e.rootCert())
 }
 

@@ -41,6 +41,10 @@ type Networking struct {
 	Protocol string `json:"protocol,omitempty"` // http, tcp, postgres or local_only
 	Port     int    `json:"port,omitempty"`     // of the container
 	URL      string `json:"url,omitempty"`      // host name, set by the service
+
+	// TapisAuth asks visitors for a login. What is not http is reached by package
+	// podctl/tunnel then.
+	TapisAuth bool `json:"tapis_auth,omitempty"`
 }
 
 // VolumeMount attaches storage to a pod.
