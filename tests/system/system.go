@@ -90,21 +90,32 @@ func (s *System) URL(path string) string { return s.BaseURL() + path }
 // CAFile holds the root certificate of the edge.
 func (s *System) CAFile() string { return filepath.Join(s.Dir, "ca.crt") }
 
-// StartEdge starts an edge for the system and waits until it accepts TLS.
-func (s *System) StartEdge() {
+// EdgeEnv returns what an edge needs to join the system, such as PODWAY_REDIS_URL,
+// by the names of its environment.
+func (s *System) EdgeEnv() map[string]string {
 	s.t.Helper()
-	edge := Program(s.t, "edge")
 	cmd := exec.CommandContext(s.t.Context(), s.bin, "dev", "--edge-env")
 	cmd.Env = s.env
 	out, err := cmd.Output()
 	if err != nil {
 		s.t.Fatalf("asking for the edge's environment: %v", err)
 	}
-	env := s.env
+	env := map[string]string{}
 	for line := range strings.Lines(string(out)) {
 		// export NAME='value'
 		name, value, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
-		env = append(env, name+"="+strings.Trim(value, "'"))
+		env[name] = strings.Trim(value, "'")
+	}
+	return env
+}
+
+// StartEdge starts an edge for the system and waits until it accepts TLS.
+func (s *System) StartEdge() {
+	s.t.Helper()
+	edge := Program(s.t, "edge")
+	env := s.env
+	for name, value := range s.EdgeEnv() {
+		env = append(env, name+"="+value)
 	}
 	startProcess(s.t, env, edge, "run", "--config", filepath.Join(Repo(), "edge", "Caddyfile.dev"), "--adapter", "caddyfile")
 	parts.Eventually(s.t, startWithin, s.edgeAnswers)
