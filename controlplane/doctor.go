@@ -8,7 +8,7 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/config"
 	"github.com/tapis-project/podway/controlplane/internal/doctor"
-	"github.com/tapis-project/podway/diagnose"
+	"github.com/tapis-project/podway/podctl/diagnose"
 )
 
 func doctorCommand() *cobra.Command {

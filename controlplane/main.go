@@ -28,7 +28,7 @@ import (
 	"github.com/tapis-project/podway/controlplane/internal/local/hello"
 	"github.com/tapis-project/podway/controlplane/internal/seed"
 	"github.com/tapis-project/podway/controlplane/internal/store"
-	"github.com/tapis-project/podway/diagnose"
+	"github.com/tapis-project/podway/podctl/diagnose"
 )
 
 // version is set by the linker.

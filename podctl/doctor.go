@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tapis-project/podway/diagnose"
 	"github.com/tapis-project/podway/podctl/client"
+	"github.com/tapis-project/podway/podctl/diagnose"
 )
 
 func (c *cli) doctorCommand() *cobra.Command {

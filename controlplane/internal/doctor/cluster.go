@@ -12,7 +12,7 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/config"
 	"github.com/tapis-project/podway/controlplane/internal/kube"
-	"github.com/tapis-project/podway/diagnose"
+	"github.com/tapis-project/podway/podctl/diagnose"
 )
 
 // right is what the control plane may do with a kind of objects.

@@ -20,7 +20,7 @@ import (
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
-	"github.com/tapis-project/podway/diagnose"
+	"github.com/tapis-project/podway/podctl/diagnose"
 	"github.com/tapis-project/podway/tests/kubetest"
 	"github.com/tapis-project/podway/tests/parts"
 )

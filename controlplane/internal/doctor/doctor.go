@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/tapis-project/podway/controlplane/internal/config"
-	"github.com/tapis-project/podway/diagnose"
+	"github.com/tapis-project/podway/podctl/diagnose"
 	"github.com/tapis-project/podway/routes/redisroutes"
 )
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tapis-project/podway/diagnose"
+	"github.com/tapis-project/podway/podctl/diagnose"
 	"github.com/tapis-project/podway/routes/redisroutes"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/tapis-project/podway/diagnose"
+	"github.com/tapis-project/podway/podctl/diagnose"
 	"github.com/tapis-project/podway/routes/redisroutes"
 )
 

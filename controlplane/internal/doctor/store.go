@@ -11,7 +11,7 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/config"
 	"github.com/tapis-project/podway/controlplane/internal/store"
-	"github.com/tapis-project/podway/diagnose"
+	"github.com/tapis-project/podway/podctl/diagnose"
 )
 
 // checkStore looks at the key file and at the database.
