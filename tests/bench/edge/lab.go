@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tapis-project/podway/routes"
+	"github.com/tapis-project/podway/routes/redisgate"
 	"github.com/tapis-project/podway/routes/redisroutes"
 	"github.com/tapis-project/podway/tests/bench/edge/load"
 	"github.com/tapis-project/podway/tests/bench/edge/peer"
@@ -29,6 +30,7 @@ type lab struct {
 	roots *x509.CertPool
 
 	upstream *load.Upstream
+	session  string // cookie of a visitor of gatedHost who is logged in
 	redis    *peer.Server
 	client   *redis.Client // of it
 	postgres *peer.Server  // nil before it is needed
@@ -66,14 +68,50 @@ func (l *lab) open(ctx context.Context) (err error) {
 	}
 	l.setup.Upstream, l.setup.Redis = l.upstream.Addr, l.redis.Addr
 	l.client = redis.NewClient(&redis.Options{Addr: l.redis.Addr})
+	if err := l.login(ctx); err != nil {
+		return err
+	}
 	pub, err := l.publisher(l.setup.Namespace)
 	if err != nil {
 		return err
 	}
+	gated := l.route(gatedHost, routes.HTTP, gatedPod)
+	gated.Gate = &routes.Gate{AllowedUsers: []string{visitor}}
 	return errors.Join(
 		pub.SetPod(ctx, "bench", "tcp", []routes.Route{l.route(tcpHost, routes.TCP, "tcp")}),
 		pub.SetPod(ctx, "bench", "web", []routes.Route{l.route(webHost, routes.HTTP, "web")}),
+		pub.SetPod(ctx, "bench", gatedPod, []routes.Route{gated}),
 	)
+}
+
+// The routes that every edge has, and who visits the pod behind a login.
+const (
+	firstRoutes = 3
+	gatedPod    = "gated"
+	visitor     = "ada"
+)
+
+// login makes the key of the gate and begins a visitor's session.
+func (l *lab) login(ctx context.Context) error {
+	key := redisgate.NewKey()
+	l.setup.GateKeyFile = filepath.Join(l.setup.Dir, "gate.key")
+	if err := os.WriteFile(l.setup.GateKeyFile, []byte(key), 0o600); err != nil {
+		return fmt.Errorf("writing the key of the gate: %w", err)
+	}
+	ring, err := redisgate.ParseKeyring(key)
+	if err != nil {
+		return err
+	}
+	store, err := redisgate.New(redisgate.Options{Client: l.client, Namespace: l.setup.Namespace, Keyring: ring})
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	id, err := store.CreateSession(ctx, redisgate.Session{
+		Host: gatedHost, Pod: gatedPod, Username: visitor, Tenant: "bench", Created: now, Expires: now.Add(time.Hour),
+	}, time.Hour)
+	l.session = "__Host-pods_session=" + id
+	return err
 }
 
 // buildEdge builds the edge of this checkout into dir.
@@ -161,7 +199,7 @@ func (l *lab) awaitDatabase(ctx context.Context) error {
 	defer cancel()
 	for {
 		s, err := p.Admin.Status(ctx)
-		if err != nil || s.Routes.Count == 3 {
+		if err != nil || s.Routes.Count == firstRoutes+1 {
 			return err
 		}
 		if err := wait(ctx, 10*time.Millisecond); err != nil {
@@ -270,7 +308,7 @@ func rowNames() []string {
 // peerNames returns the names of what the edge is compared with.
 func peerNames() []string {
 	names := slices.Collect(maps.Keys(starters))
-	names = append(slices.DeleteFunc(names, func(n string) bool { return n == edge }), direct, directTLS)
+	names = append(slices.DeleteFunc(names, func(n string) bool { return n == edge }), direct, directTLS, ungated)
 	slices.Sort(names)
 	return names
 }

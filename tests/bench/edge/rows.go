@@ -16,6 +16,9 @@ const (
 	caddy = "caddy"
 	nginx = "nginx"
 
+	// The same edge, asked for a pod without a login.
+	ungated = "ungated"
+
 	// The upstream itself, in plaintext and with its own TLS.
 	direct    = "direct"
 	directTLS = "direct-tls"
@@ -31,7 +34,9 @@ var starters = map[string]peer.Starter{
 const (
 	tcpHost = "tcp.bench.test"
 	webHost = "web.bench.test"
-	pgHost  = "pg.bench.test"
+	// webHost's upstream behind a login, by a visitor who is logged in.
+	gatedHost = "gated.bench.test"
+	pgHost    = "pg.bench.test"
 )
 
 // row is one kind of work that is measured.
@@ -98,6 +103,18 @@ var rows = []row{
 		peers: httpPeers, metrics: []metric{perSecond, cpuEach},
 		targets: []target{{of: cpuEach, against: caddy, inverse: true, atLeast: 1.3, text: "HTTP/2 requests per CPU"}},
 		measure: loaded(webHost, perSecond, cpuEach, load.HTTP2),
+	},
+	{
+		name: "gate-h1", title: "HTTP/1.1 requests of a visitor who is logged in, beside those to a pod without a login",
+		peers: []string{edge, ungated}, metrics: []metric{perSecond, cpuEach},
+		targets: []target{{of: cpuEach, against: ungated, atMost: 1.15, text: "CPU per HTTP/1.1 request behind a login"}},
+		measure: visits(load.HTTP1),
+	},
+	{
+		name: "gate-h2", title: "HTTP/2 requests of a visitor who is logged in, beside those to a pod without a login",
+		peers: []string{edge, ungated}, metrics: []metric{perSecond, cpuEach},
+		targets: []target{{of: cpuEach, against: ungated, atMost: 1.15, text: "CPU per HTTP/2 request behind a login"}},
+		measure: visits(load.HTTP2),
 	},
 	{
 		name: "down", title: "Bulk from the pod, 2 connections",
@@ -185,6 +202,22 @@ func loaded(host string, rate, cpu metric, do func(context.Context, load.Target,
 		}
 		t := l.target(addr, host)
 		return underLoad(p, rate, cpu, func() (load.Result, error) { return do(ctx, t, l.o.duration) })
+	}
+}
+
+// visits returns what measures the edge while it serves visitors: of the pod behind
+// a login, who send the cookie of their session, or of the one without.
+func visits(do func(context.Context, load.Target, time.Duration) (load.Result, error)) func(context.Context, *lab, string) (sample, error) {
+	return func(ctx context.Context, l *lab, name string) (sample, error) {
+		p, err := l.peer(ctx, edge)
+		if err != nil {
+			return nil, err
+		}
+		t := l.target(p.HTTPS, webHost)
+		if name == edge {
+			t.Host, t.Cookie = gatedHost, l.session
+		}
+		return underLoad(p, perSecond, cpuEach, func() (load.Result, error) { return do(ctx, t, l.o.duration) })
 	}
 }
 

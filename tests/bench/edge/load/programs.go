@@ -33,6 +33,9 @@ func requests(ctx context.Context, t Target, d time.Duration, args ...string) (R
 	if err := CheckAnswer(ctx, t); err != nil {
 		return Result{}, err
 	}
+	if t.Cookie != "" {
+		args = append(args, "-Hcookie: "+t.Cookie)
+	}
 	args = append(args, "-t1", "--connect-to="+t.Addr, "https://"+t.Host+"/", "-D")
 	for ; ; d *= 2 {
 		out, err := runProgram(ctx, "h2load", append(args, fmt.Sprintf("%dms", d.Milliseconds()))...)
@@ -57,6 +60,9 @@ func CheckAnswer(ctx context.Context, t Target) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+t.Host+"/", http.NoBody)
 	if err != nil {
 		return fmt.Errorf("making a request: %w", err)
+	}
+	if t.Cookie != "" {
+		req.Header.Set("Cookie", t.Cookie)
 	}
 	tr := &http.Transport{
 		TLSClientConfig: t.tlsConfig(), DisableKeepAlives: true,

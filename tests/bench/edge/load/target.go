@@ -19,6 +19,9 @@ type Target struct {
 	Addr  string         // ip:port, on loopback
 	Host  string         // server name of the TLS handshake
 	Roots *x509.CertPool // trusted certificates
+
+	// Cookie is the header of that name that HTTP requests have, "" for none.
+	Cookie string
 }
 
 // Result is what a load did.

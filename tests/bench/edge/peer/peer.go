@@ -24,6 +24,7 @@ type Setup struct {
 	Upstream    string // ip:port
 	Redis       string // address the edge reads routes from
 	Namespace   string // of these routes
+	GateKeyFile string // of its login
 }
 
 // Peer is a running server that ends TLS and forwards to the upstream.
