@@ -82,3 +82,25 @@ func TestHeadHasNoBody(t *testing.T) {
 		t.Errorf("got %d bytes, length %q", w.Body.Len(), w.Header().Get("Content-Length"))
 	}
 }
+
+func TestAcceptsHTML(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"text/html": true,
+		"text/html,application/xml;q=0.9,*/*;q=8": true,
+		"application/json, TEXT/HTML;q=0.1":       true,
+		"application/json":                        false,
+		"*/*":                                     false,
+		"text/*":                                  false,
+		"":                                        false,
+		"text/html;q=0":                           false,
+		"text/html; level=1; q=0.0":               false,
+		"text/htmlx":                              false,
+	} {
+		if got := AcceptsHTML([]string{accept}); got != want {
+			t.Errorf("%q: got %v, want %v", accept, got, want)
+		}
+	}
+	if !AcceptsHTML([]string{"application/json", "text/html"}) {
+		t.Error("a second Accept line is not read")
+	}
+}

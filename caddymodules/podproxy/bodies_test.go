@@ -242,8 +242,9 @@ func TestLargeBodiesArriveWhole(t *testing.T) {
 }
 
 func TestEventStreamsAreFlushed(t *testing.T) {
-	next := make(chan struct{})
+	next, ended := make(chan struct{}), make(chan struct{}, len(protocols))
 	s := serve(t, web(pod(t, func(w http.ResponseWriter, r *http.Request) {
+		defer func() { ended <- struct{}{} }()
 		w.Header().Set("Content-Type", "text/event-stream")
 		_ = http.NewResponseController(w).Flush() // the head before any event
 		for i := 0; ; i++ {
@@ -272,6 +273,7 @@ func TestEventStreamsAreFlushed(t *testing.T) {
 			_, _ = lines.ReadString('\n')
 		}
 		res.Body.Close()
+		<-ended // it would take what is meant for the next request
 	}
 	s.awaitIdle()
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/tapis-project/podway/caddymodules/pages"
 	"github.com/tapis-project/podway/caddymodules/podproxy/internal/h1"
 	"github.com/tapis-project/podway/caddymodules/podway"
 	"github.com/tapis-project/podway/routes"
@@ -96,7 +97,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	e, p := h.route(r, client)
 	switch {
 	case p != nil:
-		p.write(w, r)
+		p.Write(w, r)
 	case isPreflight(r, e):
 		preflight(w, r, e.CORS)
 	default:
@@ -106,7 +107,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 }
 
 // route returns the route a request goes to, or the page to answer it with.
-func (h *Handler) route(r *http.Request, client netip.AddrPort) (*routes.Entry, *page) {
+func (h *Handler) route(r *http.Request, client netip.AddrPort) (*routes.Entry, *pages.Page) {
 	e := h.app.Table().Lookup(routes.NormalizeHost(r.Host))
 	switch {
 	case e == nil && !h.app.Loaded():
@@ -150,7 +151,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, e *routes.Entr
 		if kept, ok := h.refused.Allow(time.Now()); ok {
 			h.log.Warn("refusing requests over a limit", "host", e.Host, "tenant", e.Tenant, "pod_id", e.Pod, "error", err, "not_logged", kept)
 		}
-		pageBusy.write(w, r)
+		pageBusy.Write(w, r)
 		return
 	}
 	x := &exchange{
@@ -204,23 +205,23 @@ func (x *exchange) failed(err error) {
 		if p == nil {
 			p = pageOf(routes.Starting)
 		}
-		p.write(x.w, x.r)
+		p.Write(x.w, x.r)
 	case errors.Is(cause, sni.ErrDraining):
-		pageNotReady.write(x.w, x.r)
+		pageNotReady.Write(x.w, x.r)
 	case cause != nil || errors.Is(err, errClient):
 		log.Debug("client left before the pod answered", "error", err)
 		panic(http.ErrAbortHandler) // nobody reads an answer
 	case errors.Is(err, errUnclear):
-		pageUnclear.write(x.w, x.r)
+		pageUnclear.Write(x.w, x.r)
 	case errors.Is(err, sni.ErrDenied):
 		log.Error("pod has an address that must not be dialled; see upstreams of the app podway", "upstream", x.entry.Upstreams, "error", err)
-		pageBadGateway.write(x.w, x.r)
+		pageBadGateway.Write(x.w, x.r)
 	case errors.As(err, &op) && op.Op == "dial":
 		log.Warn("connecting to pod failed", "upstream", x.entry.Upstreams, "error", err)
-		pageNotListening.write(x.w, x.r)
+		pageNotListening.Write(x.w, x.r)
 	default:
 		log.Warn("pod failed to answer", "error", err)
-		pageBadGateway.write(x.w, x.r)
+		pageBadGateway.Write(x.w, x.r)
 	}
 }
 
