@@ -41,9 +41,9 @@ type Demux struct {
 	// nobody wants to know.
 	Record func(Record)
 
-	// Closed once the table was filled. Handshakes wait for it, so that a client
-	// that comes too early is not told that its pod does not exist. Nil: the table
-	// is complete.
+	// Closed once the table was filled and the certificates were loaded. Handshakes
+	// wait for it, so that a client that comes too early is not told that its pod
+	// does not exist. Nil: all is there.
 	Ready <-chan struct{}
 
 	// Closed once the HTTP server has started completely. Its listeners get no

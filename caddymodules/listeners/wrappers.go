@@ -56,6 +56,7 @@ type Demux struct {
 	log     *slog.Logger
 	started chan struct{} // closed when the configuration has started
 	once    sync.Once
+	ended   <-chan struct{} // closed when the configuration is given up
 }
 
 // CaddyModule returns the Caddy module information.
@@ -65,7 +66,7 @@ func (*Demux) CaddyModule() caddy.ModuleInfo {
 
 // Provision finds the app that holds the routes, and the server.
 func (m *Demux) Provision(ctx caddy.Context) (err error) {
-	m.log = ctx.Slogger()
+	m.log, m.ended = ctx.Slogger(), ctx.Done()
 	if m.app, err = podway.Get(ctx); err != nil {
 		return err
 	}
@@ -124,10 +125,27 @@ func (m *Demux) WrapListener(ln net.Listener) net.Listener {
 		Record:   m.app.Recorder(),
 		Stats:    m.app.Stats(),
 		Log:      m.log,
-		Ready:    m.app.Ready(),
+		Ready:    m.ready(),
 		Started:  m.started,
 	}
 	return demux.Wrap(hub.(*sni.Hub), ln)
+}
+
+// ready returns a channel that is closed when the routes and the certificates are
+// there, or took too long: a handshake before that would fail as if the name did
+// not exist.
+func (m *Demux) ready() <-chan struct{} {
+	both := make(chan struct{})
+	go func() {
+		defer close(both)
+		for _, there := range []<-chan struct{}{m.app.Ready(), m.app.Certified()} {
+			select {
+			case <-there:
+			case <-m.ended:
+			}
+		}
+	}()
+	return both
 }
 
 // UnmarshalCaddyfile sets up the module from Caddyfile tokens. Syntax:

@@ -170,10 +170,18 @@ func (a *App) status() Status {
 		Sessions:    sessions.Len(),
 	}
 	for _, name := range a.Certificates {
-		s.Certificates[name] = len(caddytls.AllMatchingCertificates(name)) > 0
+		s.Certificates[name] = hasCertificate(name)
 		s.Ready = s.Ready && s.Certificates[name]
 	}
 	return s
+}
+
+// hasCertificate reports whether there is a certificate for a name. Caddy has no
+// cache of certificates, and panics, before the first configuration is ready and
+// once the last one ends, while sessions may still be drained.
+func hasCertificate(name string) (there bool) {
+	defer func() { there = recover() == nil && there }()
+	return len(caddytls.AllMatchingCertificates(name)) > 0
 }
 
 // RouteList is the answer to GET /podway/routes.

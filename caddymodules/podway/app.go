@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,6 +110,7 @@ type App struct {
 	admit      sni.Admit // nil: nothing decides it
 	store      *store
 	storeKey   string // in stores; "" if not taken
+	certified  chan struct{}
 	preface    *sni.Preface
 	prefaceKey string // in prefaces; "" if not taken
 	endLink    func() // set by Start
@@ -166,7 +168,7 @@ func Get(ctx caddy.Context) (*App, error) {
 // Provision checks the settings and takes up what an earlier configuration left.
 // It opens no connection: a slow Redis must not fail a new configuration.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.ctx, a.log = ctx, ctx.Slogger()
+	a.ctx, a.log, a.certified = ctx, ctx.Slogger(), make(chan struct{})
 	repl := caddy.NewReplacer()
 	opts, err := redisroutes.ParseURL(repl.ReplaceAll(cmp.Or(a.Redis, DefaultRedis), ""))
 	if err != nil {
@@ -293,6 +295,7 @@ func (a *App) Run() {
 // manageCertificates tells the tls app which names to keep certificates for.
 func (a *App) manageCertificates() error {
 	if len(a.Certificates) == 0 {
+		close(a.certified)
 		return nil
 	}
 	app, err := a.ctx.AppIfConfigured("tls")
@@ -306,7 +309,27 @@ func (a *App) manageCertificates() error {
 	if err := app.(*caddytls.TLS).Manage(names); err != nil {
 		return fmt.Errorf("managing certificates: %w", err)
 	}
+	go a.awaitCertificates()
 	return nil
+}
+
+// awaitCertificates closes certified when the certificates that are managed are
+// there, or patience ends: they are read, or obtained, in the background.
+func (a *App) awaitCertificates() {
+	defer close(a.certified)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	enough := time.After(patience)
+	missing := func(name string) bool { return !hasCertificate(name) }
+	for slices.ContainsFunc(a.Certificates, missing) {
+		select {
+		case <-tick.C:
+		case <-enough:
+			return
+		case <-a.ctx.Done():
+			return
+		}
+	}
 }
 
 // Stop begins to drain sessions if the process ends, and does nothing if another
@@ -383,6 +406,10 @@ func (a *App) Preface() *sni.Preface { return a.preface }
 // Ready returns a channel that is closed when the table can be relied on, or
 // when waiting for it has taken too long.
 func (a *App) Ready() <-chan struct{} { return a.store.ready }
+
+// Certified returns a channel that is closed when the certificates of this
+// configuration are there, or when waiting for them has taken too long.
+func (a *App) Certified() <-chan struct{} { return a.certified }
 
 // Loaded reports whether the table was filled since the start, from Redis or
 // from the snapshot. Before that, a name that is not in it may well exist.

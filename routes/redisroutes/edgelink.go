@@ -46,12 +46,13 @@ type EdgeLinkOptions struct {
 // the edge and carries out commands. An edge is called name/instance there; the
 // instance tells processes of one name apart.
 type EdgeLink struct {
-	o      EdgeLinkOptions
-	edge   string
-	keys   edgeKeys
-	client redis.UniversalClient
-	quiet  bool // a failure was logged, and nothing has worked since
-	mu     sync.Mutex
+	o        EdgeLinkOptions
+	edge     string
+	keys     edgeKeys
+	client   redis.UniversalClient
+	commands redis.UniversalClient // for reading commands, which blocks
+	quiet    bool                  // a failure was logged, and nothing has worked since
+	mu       sync.Mutex
 }
 
 // instance is that of the process, whatever configurations it runs.
@@ -72,7 +73,10 @@ func NewEdgeLink(o EdgeLinkOptions) (*EdgeLink, error) {
 	opts := *o.Redis
 	opts.ContextTimeoutEnabled = true
 	opts.PoolSize = 2
-	return &EdgeLink{o: o, edge: o.Name + "/" + instance, keys: k, client: redis.NewUniversalClient(&opts)}, nil
+	return &EdgeLink{
+		o: o, edge: o.Name + "/" + instance, keys: k,
+		client: redis.NewUniversalClient(&opts), commands: redis.NewUniversalClient(&opts),
+	}, nil
 }
 
 // Run announces the edge and carries out commands until ctx ends. Then it takes the
@@ -82,6 +86,9 @@ func (l *EdgeLink) Run(ctx context.Context, leaving func() bool) {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { l.announceUntil(ctx) })
 	tasks.Go(func() { l.obeyUntil(ctx) })
+	// A read that blocks ends with its connection, not with a context.
+	stop := context.AfterFunc(ctx, func() { _ = l.commands.Close() })
+	defer stop()
 	tasks.Wait()
 	if leaving() {
 		short, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -170,7 +177,7 @@ func (l *EdgeLink) obey(ctx context.Context, last string) (string, error) {
 	wait := l.o.Every
 	short, cancel := context.WithTimeout(ctx, wait+replyTimeout)
 	defer cancel()
-	streams, err := l.client.XRead(short, &redis.XReadArgs{Streams: []string{l.keys.commands, last}, Count: 100, Block: wait}).Result()
+	streams, err := l.commands.XRead(short, &redis.XReadArgs{Streams: []string{l.keys.commands, last}, Count: 100, Block: wait}).Result()
 	if errors.Is(err, redis.Nil) {
 		return last, nil
 	}

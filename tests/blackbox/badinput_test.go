@@ -192,7 +192,7 @@ func (s *system) desired(tokens map[string]string) string {
 			s.t.Fatal(err)
 		}
 		for _, p := range list {
-			for _, machine := range []string{"status", "status_container", "start_instance_ts", "time_to_stop_ts"} {
+			for _, machine := range []string{"status", "status_container", "networking_live", "start_instance_ts", "time_to_stop_ts"} {
 				delete(p, machine)
 			}
 			b, err := json.Marshal(p)

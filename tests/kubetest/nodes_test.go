@@ -345,6 +345,13 @@ func TestQuotasCountPods(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	parts.Eventually(t, limit, func() error { // only then it is enforced
+		q, err := f.client.CoreV1().ResourceQuotas(f.ns).Get(t.Context(), "tenant", metav1.GetOptions{})
+		if err == nil && len(q.Status.Hard) == 0 {
+			err = errors.New("the quota was not counted yet")
+		}
+		return err
+	})
 	create := func(name string) error {
 		_, err := f.client.CoreV1().Pods(f.ns).Create(t.Context(), pod(name, ""), metav1.CreateOptions{})
 		return err

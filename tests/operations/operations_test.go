@@ -247,6 +247,17 @@ func (i *installation) kick() {
 	parts.Eventually(i.t, limit, func() (err error) {
 		d := tls.Dialer{Config: config}
 		conn, err = d.DialContext(i.t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(i.sys.EdgePort)))
+		if err != nil {
+			return err
+		}
+		// The edge greets before it refuses a pod that does not listen yet.
+		_ = conn.SetDeadline(time.Now().Add(limit))
+		if _, err = conn.Write([]byte("x")); err == nil {
+			_, err = conn.Read(make([]byte, 1))
+		}
+		if err != nil {
+			conn.Close()
+		}
 		return err
 	})
 	defer conn.Close()

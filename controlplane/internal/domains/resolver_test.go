@@ -11,20 +11,31 @@ import (
 	"github.com/miekg/dns"
 )
 
+// bothPorts listens on UDP and TCP ports of the same number.
+func bothPorts(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	var err error
+	for range 100 { // something else may have the other port
+		var packets net.PacketConn
+		if packets, err = new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0"); err != nil {
+			break
+		}
+		var streams net.Listener
+		if streams, err = new(net.ListenConfig).Listen(t.Context(), "tcp", packets.LocalAddr().String()); err == nil {
+			return packets, streams
+		}
+		packets.Close()
+	}
+	t.Fatal(err)
+	return nil, nil
+}
+
 // testServer is a name server of the test's making, on UDP and TCP. answer fills in
 // what it answers; false stays silent.
 func testServer(t *testing.T, answer func(m *dns.Msg, tcp bool) bool) string {
 	t.Helper()
-	packets, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	packets, streams := bothPorts(t)
 	address := packets.LocalAddr().String()
-	streams, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
-	if err != nil {
-		packets.Close()
-		t.Skipf("the TCP port of the same number is taken: %v", err)
-	}
 	handler := func(tcp bool) dns.HandlerFunc {
 		return func(w dns.ResponseWriter, q *dns.Msg) {
 			m := new(dns.Msg)
