@@ -35,11 +35,13 @@ func TestHelloOnKubernetes(t *testing.T) {
 		}
 	})
 	t.Run("events", func(t *testing.T) {
-		var events []struct {
-			Reason string `json:"reason"`
+		var got struct {
+			Events []struct {
+				Reason string `json:"reason"`
+			} `json:"events"`
 		}
-		u.Call(http.MethodGet, "/v3/pods/web/events", "").Into(t, &events)
-		if len(events) == 0 {
+		u.Call(http.MethodGet, "/v3/pods/web/events", "").Into(t, &got)
+		if len(got.Events) == 0 {
 			t.Error("got no events of a pod that was scheduled and started")
 		}
 	})
