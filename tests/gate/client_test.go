@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tapis-project/podway/tests/parts"
 	"github.com/tapis-project/podway/tests/system"
 )
 
@@ -51,30 +50,14 @@ func request(t *testing.T, method, url string, header http.Header) *http.Request
 	return r
 }
 
-func awaitStatus(t *testing.T, c *http.Client, url string, want int) {
-	t.Helper()
-	parts.Eventually(t, limit, func() error {
-		res, err := c.Do(request(t, http.MethodGet, url, nil))
-		if err != nil {
-			return err
-		}
-		res.Body.Close()
-		if res.StatusCode != want {
-			return fmt.Errorf("got %s, want %d", res.Status, want)
-		}
-		return nil
-	})
-}
-
 // TestProgramsPassWithAToken does what tapipy does: one header, on each request.
 func TestProgramsPassWithAToken(t *testing.T) {
 	s, u := start(t)
 	other := s.Login("otheruser")
 	create(u, "web", "podway/hello", `"protocol":"http","port":5000,`+networking["web"])
-	u.WaitStatus("web", "AVAILABLE")
+	s.WaitLive("web")
 	c := newClient(t, s)
 	url := fmt.Sprintf("https://%s:%d/headers", system.Host("web"), s.EdgePort)
-	awaitStatus(t, c, url, http.StatusUnauthorized)
 	for _, tt := range []struct {
 		name, method, token string
 		want                int

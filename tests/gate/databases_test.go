@@ -28,9 +28,7 @@ func TestDatabasesBehindTheLogin(t *testing.T) {
 	create(u, "db", "postgres", `"protocol":"postgres","port":5432,"tapis_auth":true,"tapis_auth_allowed_users":["AUTHORIZED_READS"]`)
 	create(u, "cache", "redis", `"protocol":"tcp","port":6379,"tapis_auth":true,"tapis_auth_allowed_users":["AUTHORIZED_READS"]`)
 	create(u, "echo", "podway/hello", `"protocol":"tcp","port":5000`)
-	for _, pod := range []string{"db", "cache", "echo"} {
-		u.WaitStatus(pod, "AVAILABLE")
-	}
+	s.WaitLive("db", "cache", "echo")
 	p := newPodctl(t, s, u)
 
 	t.Run("psql by the command that is printed", func(t *testing.T) {

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -195,9 +197,7 @@ func TestInChromium(t *testing.T) {
 	for pod, access := range networking {
 		create(u, pod, "podway/hello", `"protocol":"http","port":5000,`+access)
 	}
-	for pod := range networking {
-		u.WaitStatus(pod, "AVAILABLE")
-	}
+	s.WaitLive(slices.Collect(maps.Keys(networking))...)
 	h := startHostile(t, s)
 	w := world{
 		API: s.BaseURL(), Edge: s.EdgePort, Helper: startHelper(t, s, newStranger(t, s, "hostile", h.addr)), Soon: soon.Milliseconds(),

@@ -2,7 +2,6 @@ package login
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -32,10 +31,7 @@ func TestLogin(t *testing.T) {
 	}
 	owner.Call(http.MethodPost, "/v3/pods", `{"pod_id":"shared","image":"podway/hello","networking":{"default":{"protocol":"http","port":5000,
 		"access_gate":true,"access_gate_return_path":"/headers"}}}`)
-	for _, pod := range []string{"web", "sibling", "shared"} {
-		owner.WaitStatus(pod, "AVAILABLE")
-		served(t, s, pod, owner)
-	}
+	s.WaitLive("web", "sibling", "shared")
 
 	for _, tt := range []struct {
 		name string
@@ -54,20 +50,6 @@ func TestLogin(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, s, owner) })
 	}
-}
-
-// served waits until the edge leads to a pod. Who has a token of its owner, or none
-// for a pod that takes none, hears so.
-func served(t *testing.T, s *system.System, pod string, owner system.User) {
-	t.Helper()
-	b := newBrowser(t, s)
-	parts.Eventually(t, within, func() error {
-		p := b.do(http.MethodGet, podURL(s, pod, "/headers"), nil, "X-Tapis-Token", owner.Token, "Accept", "*/*", "Sec-Fetch-Mode", "cors")
-		if p.status == http.StatusServiceUnavailable || p.status == http.StatusNotFound {
-			return fmt.Errorf("got %v", p)
-		}
-		return nil
-	})
 }
 
 func firstPage(t *testing.T, s *system.System, _ system.User) {

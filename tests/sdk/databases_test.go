@@ -36,7 +36,7 @@ func TestPostgresSnippet(t *testing.T) {
 	s.StartEdge()
 	u := s.Login("testuser")
 	u.Call(http.MethodPost, "/v3/pods", `{"pod_id":"mydb","template":"postgres"}`)
-	u.WaitStatus("mydb", "AVAILABLE")
+	s.WaitLive("mydb")
 	_, blocks := snippets(t, "postgres.py",
 		replacement{"podId.pods.tacc.tapis.io", system.Host("mydb"), "the service is another one"},
 		replacement{"443", strconv.Itoa(s.EdgePort), "its edge listens elsewhere"},

@@ -1,8 +1,10 @@
 package system
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -15,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tapis-project/podway/routes"
 	"github.com/tapis-project/podway/tests/parts"
 )
 
@@ -119,6 +122,43 @@ func (s *System) StartEdge() {
 	}
 	startProcess(s.t, env, edge, "run", "--config", filepath.Join(Repo(), "edge", "Caddyfile.dev"), "--adapter", "caddyfile")
 	parts.Eventually(s.t, startWithin, s.edgeAnswers)
+}
+
+// liveWithin bounds the time from AVAILABLE, which says that a pod's program runs,
+// to a live route at the edge: the program's port answers.
+const liveWithin = time.Minute
+
+// WaitLive waits until the edge of [System.StartEdge] leads to these pods. What the
+// edge answers to a visitor can't tell: a gate in front of a pod that starts asks for
+// the login all the same.
+func (s *System) WaitLive(pods ...string) {
+	s.t.Helper()
+	for _, pod := range pods {
+		parts.Eventually(s.t, liveWithin, func() error { return s.live(pod) })
+	}
+}
+
+func (s *System) live(pod string) error {
+	socket := filepath.Join(s.Dir, "edge", "admin.sock")
+	c := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}}
+	resp, err := c.Get("http://edge/podway/routes/" + Host(pod))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var r routes.Route
+	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil {
+		return fmt.Errorf("the edge's route of %s: %s, %w", pod, resp.Status, err)
+	}
+	if r.State != routes.Live {
+		return fmt.Errorf("the route of %s is %q, want it live", pod, r.State)
+	}
+	return nil
 }
 
 func (s *System) edgeAnswers() error {

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -56,14 +57,19 @@ func (a Answer) Into(t testing.TB, v any) {
 	}
 }
 
+// callWithin bounds a call of the API, on a machine that has much to do.
+const callWithin = time.Minute
+
 // Try calls the API and returns the answer, whatever it is. It may be called
-// from any goroutine.
+// from any goroutine and, unlike what uses the test's context, from its clean-up.
 func (u User) Try(method, path, body string) (Answer, error) {
 	var r io.Reader
 	if body != "" {
 		r = strings.NewReader(body)
 	}
-	req, err := http.NewRequestWithContext(u.t.Context(), method, u.s.URL(path), r)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.t.Context()), callWithin)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, u.s.URL(path), r)
 	if err != nil {
 		return Answer{}, err
 	}
