@@ -12,7 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
-	"github.com/tapis-project/podway/caddymodules/certs/redisstorage"
+	"github.com/tapis-project/podway/routes/keytext"
 )
 
 var update = flag.Bool("update", false, "write what Caddyfiles adapt to into testdata")
@@ -91,7 +91,7 @@ func TestConfigurationsAreValid(t *testing.T) {
 		}
 		return caddy.Validate(&cfg)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "certificates.key"), []byte(redisstorage.NewKey()), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "certificates.key"), []byte(keytext.New()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range []string{"../Caddyfile.example", "../Caddyfile.acme.example", "../edge/Caddyfile.dev"} {

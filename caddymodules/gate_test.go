@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tapis-project/podway/routes"
+	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/routes/redisgate"
 	"github.com/tapis-project/podway/tests/parts"
 )
@@ -23,7 +24,7 @@ import (
 // side of the gate.
 func startGatedEdge(t *testing.T) (*edge, *redisgate.Store) {
 	t.Helper()
-	key := redisgate.NewKey()
+	key := keytext.New()
 	file := filepath.Join(t.TempDir(), "gate.key")
 	if err := os.WriteFile(file, []byte(key+"\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/tapis-project/podway/controlplane/internal/login"
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/controlplane/internal/tapis"
+	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/routes/redisgate"
 	"github.com/tapis-project/podway/routes/redisroutes"
 )
@@ -93,7 +94,7 @@ func (d devConfig) gateKeyFile() (string, error) {
 		return "", fmt.Errorf("keeping the gate key: %w", err)
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.WriteString(redisgate.NewKey() + "\n")
+	_, err = f.WriteString(keytext.New() + "\n")
 	if err = errors.Join(err, f.Close()); err == nil {
 		// The control plane and the launcher may both be here: the first one wins, and
 		// nobody reads half a key.

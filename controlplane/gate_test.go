@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/tapis-project/podway/controlplane/internal/config"
-	"github.com/tapis-project/podway/routes/redisgate"
+	"github.com/tapis-project/podway/routes/keytext"
 )
 
 func TestTheGateKeyIsMadeOnce(t *testing.T) {
@@ -45,7 +45,7 @@ func TestTheGateKeyIsMadeOnce(t *testing.T) {
 }
 
 func TestGateKeysFromTheEnvironment(t *testing.T) {
-	key := redisgate.NewKey()
+	key := keytext.New()
 	if ring, err := gateKeyring(config.Config{}); ring != nil || err != nil {
 		t.Errorf("without one: got %v, %v", ring, err)
 	}

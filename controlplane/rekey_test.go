@@ -11,6 +11,7 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/controlplane/internal/store"
+	"github.com/tapis-project/podway/routes/keytext"
 )
 
 // keyFile writes a key file with keys of one repeated byte each.
@@ -18,7 +19,7 @@ func keyFile(t *testing.T, path string, keys ...byte) {
 	t.Helper()
 	var lines strings.Builder
 	for _, b := range keys {
-		lines.WriteString(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, store.KeySize)) + "\n")
+		lines.WriteString(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, keytext.Size)) + "\n")
 	}
 	if err := os.WriteFile(path, []byte(lines.String()), 0o600); err != nil {
 		t.Fatal(err)

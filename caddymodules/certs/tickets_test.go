@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tapis-project/podway/caddymodules/certs/redisstorage"
+	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/tests/parts"
 )
 
@@ -34,7 +35,7 @@ func ticketKeys(t *testing.T, addr string, ring *redisstorage.Keyring) *TicketKe
 
 func TestEdgesShareTheKeysOfSessionTickets(t *testing.T) {
 	r := parts.StartRedis(t)
-	ring, err := redisstorage.ParseKeyring(redisstorage.NewKey())
+	ring, err := redisstorage.ParseKeyring(keytext.New())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,7 @@ func receive(t *testing.T, keys <-chan [][32]byte) [][32]byte {
 
 func TestAnEdgeStartsWithoutSharedKeys(t *testing.T) {
 	r := parts.StartRedis(t)
-	ring, err := redisstorage.ParseKeyring(redisstorage.NewKey())
+	ring, err := redisstorage.ParseKeyring(keytext.New())
 	if err != nil {
 		t.Fatal(err)
 	}

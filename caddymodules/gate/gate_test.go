@@ -30,6 +30,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tapis-project/podway/routes"
+	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/routes/redisgate"
 	"github.com/tapis-project/podway/routes/redisroutes"
 )
@@ -157,7 +158,7 @@ func newSiteOn(t testing.TB, redisAddr string) *site {
 	s := &site{t: t, table: routes.NewTable(), username: "ada", tenant: "dev", log: new(logBuffer)}
 	opts, err := redisroutes.ParseURL("redis://" + redisAddr)
 	s.check(err)
-	g, err := newGuard(opts, "", redisgate.NewKey())
+	g, err := newGuard(opts, "", keytext.New())
 	s.check(err)
 	t.Cleanup(func() { _ = g.Destruct() })
 	s.store = g.store

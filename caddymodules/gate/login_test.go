@@ -12,6 +12,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/routes/redisgate"
 )
 
@@ -202,7 +203,7 @@ func returnFrom(t *testing.T, s *site, difference string) answer {
 	handoff := redisgate.Handoff{Host: host, Attempt: redisgate.Hash(at.ID), Username: "ada", Tenant: "dev"}
 	place, ring, store, method := host, s.h.guard.ring, s.store, http.MethodGet
 	foreign := func() *redisgate.Store {
-		other, err := redisgate.ParseKeyring(redisgate.NewKey())
+		other, err := redisgate.ParseKeyring(keytext.New())
 		s.check(err)
 		st, err := redisgate.New(redisgate.Options{Client: s.client, Keyring: other})
 		s.check(err)

@@ -6,18 +6,14 @@ import (
 	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
-)
 
-// KeyBytes is the length of a gate key.
-const KeyBytes = 32
+	"github.com/tapis-project/podway/routes/keytext"
+)
 
 // ErrSeal is returned for what was not sealed by one of the keys for this purpose
 // and place, or was changed since.
@@ -37,44 +33,29 @@ type gateKey struct {
 	id   string // of sign
 }
 
-// NewKey returns a new random key, as [ParseKeyring] reads it.
-func NewKey() string {
-	b := make([]byte, KeyBytes)
-	_, _ = rand.Read(b) // it never fails
-	return base64.StdEncoding.EncodeToString(b)
-}
-
-// ReadKeyring reads the keys in a file, see [ParseKeyring].
+// ReadKeyring reads the keys in a file, see [keytext.Parse].
 func ReadKeyring(file string) (*Keyring, error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("reading gate key: %w", err)
-	}
-	k, err := ParseKeyring(string(b))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return k, nil
+	return newKeyring(keytext.ReadFile(keyName, file))
 }
 
-// ParseKeyring reads keys of 32 bytes in base64, separated by spaces, commas or
-// lines. Errors never hold a key.
+// ParseKeyring reads keys as text, see [keytext.Parse].
 func ParseKeyring(text string) (*Keyring, error) {
+	return newKeyring(keytext.Parse(keyName, text))
+}
+
+const keyName = "gate key" // in errors
+
+func newKeyring(secrets [][]byte, err error) (*Keyring, error) {
+	if err != nil {
+		return nil, err
+	}
 	ring := new(Keyring)
-	split := func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\r' || r == '\t' }
-	for i, word := range strings.FieldsFunc(text, split) {
-		secret, err := base64.StdEncoding.DecodeString(word)
-		if err != nil || len(secret) != KeyBytes {
-			return nil, fmt.Errorf("parsing gate key %d: it is not %d bytes in base64; make one with: openssl rand -base64 %d", i+1, KeyBytes, KeyBytes)
-		}
+	for i, secret := range secrets {
 		k, err := derive(secret)
 		if err != nil {
-			return nil, fmt.Errorf("deriving from gate key %d: %w", i+1, err)
+			return nil, fmt.Errorf("deriving from %s %d: %w", keyName, i+1, err)
 		}
 		ring.keys = append(ring.keys, k)
-	}
-	if len(ring.keys) == 0 {
-		return nil, fmt.Errorf("parsing gate key: there is none; make one with: openssl rand -base64 %d", KeyBytes)
 	}
 	return ring, nil
 }
@@ -82,7 +63,7 @@ func ParseKeyring(text string) (*Keyring, error) {
 func derive(secret []byte) (gateKey, error) {
 	var k gateKey
 	part := func(info string) ([]byte, error) {
-		return hkdf.Key(sha256.New, secret, nil, "podway gate "+info, KeyBytes)
+		return hkdf.Key(sha256.New, secret, nil, "podway gate "+info, keytext.Size)
 	}
 	seal, err := part("seal")
 	if err != nil {

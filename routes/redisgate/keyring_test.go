@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tapis-project/podway/routes/keytext"
 )
 
 func ring(t *testing.T, keys string) *Keyring {
@@ -17,7 +19,7 @@ func ring(t *testing.T, keys string) *Keyring {
 }
 
 func TestParseKeyring(t *testing.T) {
-	a, b := NewKey(), NewKey()
+	a, b := keytext.New(), keytext.New()
 	for _, tt := range []struct {
 		name, text string
 		want       int // keys, 0 for an error
@@ -52,7 +54,7 @@ func TestParseKeyring(t *testing.T) {
 }
 
 func TestSealsHoldForOnePurposePlaceAndKey(t *testing.T) {
-	a, b := NewKey(), NewKey()
+	a, b := keytext.New(), keytext.New()
 	k := ring(t, a)
 	sealed := k.Seal("cookie", "web.pods.test", []byte("text"))
 	if again := k.Seal("cookie", "web.pods.test", []byte("text")); again == sealed {
@@ -88,7 +90,7 @@ func TestSealsHoldForOnePurposePlaceAndKey(t *testing.T) {
 }
 
 func TestMAC(t *testing.T) {
-	a, b := NewKey(), NewKey()
+	a, b := keytext.New(), keytext.New()
 	k := ring(t, a)
 	mac := k.MAC("session", "h", []byte("m"))
 	for _, tt := range []struct {
@@ -116,7 +118,7 @@ func TestMAC(t *testing.T) {
 }
 
 func TestSigningKeys(t *testing.T) {
-	a, b := NewKey(), NewKey()
+	a, b := keytext.New(), keytext.New()
 	id, private := ring(t, a).SigningKey()
 	rotated := ring(t, b+" "+a).PublicKeys()
 	if len(rotated) != 2 || rotated[1].ID != id || rotated[0].ID == id {

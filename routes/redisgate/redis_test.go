@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/tests/parts"
 )
 
@@ -33,7 +34,7 @@ func onServers(t *testing.T, f func(t *testing.T, s *Store, client *redis.Client
 	} {
 		t.Run(kind, func(t *testing.T) {
 			client := newClient(t, start(t))
-			f(t, newStore(t, client, NewKey()), client)
+			f(t, newStore(t, client, keytext.New()), client)
 		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/tests/parts"
 )
 
@@ -21,9 +22,9 @@ const host = "web.pods.test"
 func TestNewNeedsAClientAKeyringAndANamespace(t *testing.T) {
 	client := newClient(t, "127.0.0.1:1")
 	for name, o := range map[string]Options{
-		"no client":     {Keyring: ring(t, NewKey())},
+		"no client":     {Keyring: ring(t, keytext.New())},
 		"no keyring":    {Client: client},
-		"bad namespace": {Client: client, Keyring: ring(t, NewKey()), Namespace: "a}b"},
+		"bad namespace": {Client: client, Keyring: ring(t, keytext.New()), Namespace: "a}b"},
 	} {
 		if _, err := New(o); err == nil {
 			t.Errorf("%s: got no error", name)
@@ -63,7 +64,7 @@ func TestHandoffIsTakenOnce(t *testing.T) {
 		}
 
 		// What another installation's key sealed is nothing.
-		code, err = newStore(t, client, NewKey()).PutHandoff(t.Context(), want)
+		code, err = newStore(t, client, keytext.New()).PutHandoff(t.Context(), want)
 		check(t, err)
 		if _, err := s.TakeHandoff(t.Context(), code); !errors.Is(err, ErrNotFound) {
 			t.Errorf("foreign key: got %v", err)
@@ -99,7 +100,7 @@ func TestSessions(t *testing.T) {
 			"a changed id":  second(s.Session(ctx, "A"+id[1:], host, "web")),
 			"a made-up id":  second(s.Session(ctx, NewSecret(), host, "web")),
 			"an empty id":   second(s.Session(ctx, "", host, "web")),
-			"a foreign key": second(newStore(t, client, NewKey()).Session(ctx, id, host, "web")),
+			"a foreign key": second(newStore(t, client, keytext.New()).Session(ctx, id, host, "web")),
 		} {
 			if name != "a changed id" && !errors.Is(err, ErrNotFound) {
 				t.Errorf("%s: got %v, want %v", name, err, ErrNotFound)
@@ -361,7 +362,7 @@ func TestWatchTellsWhatOthersDid(t *testing.T) {
 
 func TestWatchSubscribesAgain(t *testing.T) {
 	r := parts.StartRedis(t)
-	s := newStore(t, newClient(t, r.Addr), NewKey())
+	s := newStore(t, newClient(t, r.Addr), keytext.New())
 	events := watch(t, s)
 	await(t, events, Resync)
 	r.Kill()
@@ -375,7 +376,7 @@ func TestErrorsWhenRedisIsDown(t *testing.T) {
 	m := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: m.Addr(), MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()
-	s := newStore(t, client, NewKey())
+	s := newStore(t, client, keytext.New())
 	ctx := t.Context()
 	id, err := s.CreateSession(ctx, Session{Host: host, Pod: "web", Expires: time.Now().Add(time.Hour)}, time.Hour)
 	check(t, err)

@@ -24,6 +24,7 @@ var rules = []struct {
 }{
 	{"routes/redisroutes", []string{"routes", "tests/parts"}, "both halves use it, so it knows neither"},
 	{"routes/redisgate", []string{"routes", "tests/parts"}, "both halves use it, so it knows neither"},
+	{"routes/keytext", nil, "reads text, nothing else"},
 	{"routes", nil, "the contract of the two halves is a leaf"},
 	{"sni/connectwire", nil, "clients build with it"},
 	{"sni", []string{"routes", "tests/parts"}, "wire code knows neither Caddy nor Redis"},
@@ -34,7 +35,7 @@ var rules = []struct {
 	{"controlplane/internal/devtapis", []string{"controlplane/internal/tapis", "controlplane/internal/pods"}, "it is tested with the verification code of production"},
 	{"controlplane/internal/login", []string{"controlplane/internal/pods", "controlplane/internal/tapis", "controlplane/internal/devtapis", "controlplane/internal/store", "routes", "tests/parts"}, "adapters meet in pods; its tests use the real store and the dev Tapis"},
 	{"controlplane/internal/tapis", []string{"controlplane/internal/pods", "controlplane/internal/devtapis"}, "adapters meet in pods; its tests use the dev Tapis"},
-	{"controlplane/internal/seed", []string{"controlplane/internal/pods", "controlplane/internal/store", "controlplane/internal/kube", "controlplane/internal/local", "tests/kubetest"}, "its tests make pods of what is built in, on every cluster"},
+	{"controlplane/internal/seed", []string{"controlplane/internal/pods", "controlplane/internal/store", "controlplane/internal/kube", "controlplane/internal/local", "routes/keytext", "tests/kubetest"}, "its tests make pods of what is built in, on every cluster"},
 	{"controlplane/internal/doctor", []string{"controlplane/internal/config", "controlplane/internal/store", "controlplane/internal/kube", "controlplane/internal/pods", "podctl/diagnose", "routes", "tests/parts", "tests/kubetest"}, "it looks at everything from outside"},
 	{"controlplane/internal", []string{"controlplane/internal/pods", "controlplane/internal/store", "controlplane/internal/files", "controlplane/internal/reconcile", "routes", "tests/parts", "tests/kubetest"}, "adapters meet in pods; tests may use the real store and files"},
 	{"controlplane", []string{"controlplane/internal", "podctl/diagnose", "routes", "routes/redisroutes", "tests/parts"}, "main wires everything of its half"},

@@ -26,6 +26,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tapis-project/podway/routes"
+	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/routes/redisgate"
 	"github.com/tapis-project/podway/routes/redisroutes"
 	"github.com/tapis-project/podway/tests/parts"
@@ -88,7 +89,7 @@ func (w *world) key() string {
 // tenants publishes tenants, as the control plane does.
 func (w *world) tenants(ids ...string) {
 	w.t.Helper()
-	ring, err := redisgate.ParseKeyring(redisgate.NewKey())
+	ring, err := redisgate.ParseKeyring(keytext.New())
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -28,6 +28,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tapis-project/podway/routes"
+	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/routes/redisgate"
 	"github.com/tapis-project/podway/routes/redisroutes"
 	"github.com/tapis-project/podway/sni/snitest"
@@ -62,7 +63,7 @@ func startEdge(t *testing.T) *edge {
 	rs := parts.StartRedis(t)
 	e := &edge{t: t, port: parts.FreePort(t), ca: filepath.Join(dir, "ca.crt"), redis: redis.NewClient(&redis.Options{Addr: rs.Addr})}
 	t.Cleanup(func() { e.redis.Close() })
-	key := redisgate.NewKey()
+	key := keytext.New()
 	keyFile := filepath.Join(dir, "gate.key")
 	if err := os.WriteFile(keyFile, []byte(key+"\n"), 0o600); err != nil {
 		t.Fatal(err)

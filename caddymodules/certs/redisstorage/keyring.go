@@ -5,19 +5,14 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
-)
 
-// KeyBytes is the length of a storage key.
-const KeyBytes = 32
+	"github.com/tapis-project/podway/routes/keytext"
+)
 
 // ErrSeal is returned for a value that none of the keys opens, or that was moved
 // or changed.
@@ -40,49 +35,35 @@ type sealKey struct {
 	aead cipher.AEAD
 }
 
-// NewKey returns a new random key, as [ParseKeyring] reads it.
-func NewKey() string {
-	b := make([]byte, KeyBytes)
-	_, _ = rand.Read(b) // it never fails
-	return base64.StdEncoding.EncodeToString(b)
-}
-
-// ReadKeyring reads the keys in a file, see [ParseKeyring].
+// ReadKeyring reads the keys in a file, see [keytext.Parse].
 func ReadKeyring(file string) (*Keyring, error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("reading certificate storage key: %w", err)
-	}
-	k, err := ParseKeyring(string(b))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return k, nil
+	return newKeyring(keytext.ReadFile(keyName, file))
 }
 
-// ParseKeyring reads keys of 32 bytes in base64, separated by spaces, commas or
-// lines. Errors never hold a key.
+// ParseKeyring reads keys as text, see [keytext.Parse].
 func ParseKeyring(text string) (*Keyring, error) {
+	return newKeyring(keytext.Parse(keyName, text))
+}
+
+const keyName = "certificate storage key" // in errors
+
+func newKeyring(secrets [][]byte, err error) (*Keyring, error) {
+	if err != nil {
+		return nil, err
+	}
 	ring := new(Keyring)
-	for i, word := range strings.Fields(strings.ReplaceAll(text, ",", " ")) {
-		secret, err := base64.StdEncoding.DecodeString(word)
-		if err != nil || len(secret) != KeyBytes {
-			return nil, fmt.Errorf("parsing certificate storage key %d: it is not %d bytes in base64; make one with: openssl rand -base64 %d", i+1, KeyBytes, KeyBytes)
-		}
+	for i, secret := range secrets {
 		k, err := derive(secret)
 		if err != nil {
-			return nil, fmt.Errorf("deriving from certificate storage key %d: %w", i+1, err)
+			return nil, fmt.Errorf("deriving from %s %d: %w", keyName, i+1, err)
 		}
 		ring.keys = append(ring.keys, k)
-	}
-	if len(ring.keys) == 0 {
-		return nil, fmt.Errorf("parsing certificate storage key: there is none; make one with: openssl rand -base64 %d", KeyBytes)
 	}
 	return ring, nil
 }
 
 func derive(secret []byte) (k sealKey, err error) {
-	seal, err := hkdf.Key(sha256.New, secret, nil, "podway certificates seal", KeyBytes)
+	seal, err := hkdf.Key(sha256.New, secret, nil, "podway certificates seal", keytext.Size)
 	if err != nil {
 		return k, err
 	}

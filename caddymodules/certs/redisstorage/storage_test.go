@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/routes/redisroutes"
 	"github.com/tapis-project/podway/tests/parts"
 )
@@ -28,7 +29,7 @@ const limit = 20 * time.Second
 func keyring(t *testing.T, words ...string) *Keyring {
 	t.Helper()
 	if len(words) == 0 {
-		words = []string{NewKey()}
+		words = []string{keytext.New()}
 	}
 	k, err := ParseKeyring(strings.Join(words, "\n"))
 	if err != nil {
@@ -268,7 +269,7 @@ func TestCopyOfRedisHoldsNoReadableKey(t *testing.T) {
 
 func TestKeysAreReplacedWithoutALoss(t *testing.T) {
 	r := parts.StartRedis(t)
-	before, after := NewKey(), NewKey()
+	before, after := keytext.New(), keytext.New()
 	old := open(t, "redis://"+r.Addr, keyring(t, before))
 	put(t, old, "a", "b/c")
 	info, err := old.Stat(t.Context(), "a")
@@ -292,12 +293,12 @@ func TestKeysAreReplacedWithoutALoss(t *testing.T) {
 }
 
 func TestKeyFiles(t *testing.T) {
-	good := NewKey()
+	good := keytext.New()
 	for text, want := range map[string]string{
 		good:                "",
 		good + "," + good:   "",
 		"":                  "there is none",
-		"c2hvcnQ=":          "not 32 bytes",
+		"c2hvcnQ=":          "a key has 32 bytes, this has",
 		good + "\nnonsense": "key 2",
 	} {
 		_, err := ParseKeyring(text)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tapis-project/podway/controlplane/internal/store"
+	"github.com/tapis-project/podway/routes/keytext"
 )
 
 // newStore returns an empty store in a file of its own.
@@ -51,7 +52,7 @@ var emptyStore = sync.OnceValues(func() ([]byte, error) {
 })
 
 func openStore(ctx context.Context, path string) (*store.Store, error) {
-	keys, err := store.NewKeyring(bytes.Repeat([]byte{7}, store.KeySize))
+	keys, err := store.NewKeyring(bytes.Repeat([]byte{7}, keytext.Size))
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/tapis-project/podway/controlplane/internal/store"
 	"github.com/tapis-project/podway/podctl/diagnose"
 	"github.com/tapis-project/podway/routes"
+	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/routes/redisroutes"
 	"github.com/tapis-project/podway/tests/parts"
 )
@@ -62,7 +63,7 @@ func newInstallation(t *testing.T) *installation {
 
 func (i *installation) writeKey(b byte) {
 	i.t.Helper()
-	text := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, store.KeySize))
+	text := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, keytext.Size))
 	i.must(os.WriteFile(i.o.Config.KeyFile, []byte(text), 0o600))
 }
 

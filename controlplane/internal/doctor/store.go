@@ -12,6 +12,7 @@ import (
 	"github.com/tapis-project/podway/controlplane/internal/config"
 	"github.com/tapis-project/podway/controlplane/internal/store"
 	"github.com/tapis-project/podway/podctl/diagnose"
+	"github.com/tapis-project/podway/routes/keytext"
 )
 
 // checkStore looks at the key file and at the database.
@@ -46,7 +47,7 @@ func checkDatabase(ctx context.Context, address string, keys *store.Keyring) dia
 	}
 	known := keys != nil
 	if !known {
-		key := make([]byte, store.KeySize)
+		key := make([]byte, keytext.Size)
 		_, _ = rand.Read(key)                // never fails
 		keys, _ = store.NewKeyring(key, key) // of the right size
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/controlplane/internal/store"
+	"github.com/tapis-project/podway/routes/keytext"
 )
 
 // limit bounds the wait for anything, on a machine that does much else.
@@ -130,7 +131,7 @@ func wantCode(t testing.TB, what string, err error, want pods.Code) {
 // newStore returns an empty store.
 func newStore(t testing.TB) *store.Store {
 	t.Helper()
-	keys, err := store.NewKeyring(make([]byte, store.KeySize))
+	keys, err := store.NewKeyring(make([]byte, keytext.Size))
 	if err != nil {
 		t.Fatal(err)
 	}

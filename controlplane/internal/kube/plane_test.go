@@ -21,6 +21,7 @@ import (
 	"github.com/tapis-project/podway/controlplane/internal/reconcile"
 	"github.com/tapis-project/podway/controlplane/internal/store"
 	"github.com/tapis-project/podway/routes"
+	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/tests/kubetest"
 	"github.com/tapis-project/podway/tests/parts"
 )
@@ -93,7 +94,7 @@ func newPlane(t *testing.T, srv *kubetest.Server, config *rest.Config, nodes kub
 	ns := srv.Namespace(t, restricted)
 	nodes.Namespace = ns
 	kubetest.FakeNodes(t, srv, nodes)
-	keys, err := store.NewKeyring(bytes.Repeat([]byte{1}, store.KeySize))
+	keys, err := store.NewKeyring(bytes.Repeat([]byte{1}, keytext.Size))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/tapis-project/podway/controlplane/internal/store"
 	"github.com/tapis-project/podway/controlplane/internal/tapis"
 	"github.com/tapis-project/podway/routes"
+	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/routes/redisgate"
 	"github.com/tapis-project/podway/tests/parts"
 )
@@ -98,7 +99,7 @@ func newFixture(t *testing.T) *fixture {
 	check(t, f.store.Migrate(t.Context()))
 	f.client = redis.NewClient(&redis.Options{Addr: f.redis.Addr, ContextTimeoutEnabled: true, MaxRetries: -1})
 	t.Cleanup(func() { f.client.Close() })
-	ring, err := redisgate.ParseKeyring(redisgate.NewKey())
+	ring, err := redisgate.ParseKeyring(keytext.New())
 	check(t, err)
 	f.gate, err = redisgate.New(redisgate.Options{Client: f.client, Keyring: ring})
 	check(t, err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/controlplane/internal/store"
+	"github.com/tapis-project/podway/routes/keytext"
 )
 
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
@@ -19,7 +20,7 @@ var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 // newStore returns an empty store in a file of its own.
 func newStore(t *testing.T) *store.Store {
 	t.Helper()
-	keys, err := store.NewKeyring(bytes.Repeat([]byte{7}, store.KeySize))
+	keys, err := store.NewKeyring(bytes.Repeat([]byte{7}, keytext.Size))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
+	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/tests/parts"
 )
 
@@ -222,7 +223,7 @@ func TestWhatARestoreRefuses(t *testing.T) {
 	if _, err := source.Restore(t.Context(), bytes.NewReader(archive)); err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Errorf("got %v, want that the store is not empty", err)
 	}
-	keys, err := NewKeyring(bytes.Repeat([]byte{99}, KeySize))
+	keys, err := NewKeyring(bytes.Repeat([]byte{99}, keytext.Size))
 	if err != nil {
 		t.Fatal(err)
 	}

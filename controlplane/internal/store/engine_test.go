@@ -16,6 +16,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
+	"github.com/tapis-project/podway/routes/keytext"
 )
 
 // engineTests hold for both engines. Each gets the address of a new database.
@@ -43,7 +44,7 @@ var engineTests = map[string]func(t *testing.T, address string){
 
 func testKeys(t testing.TB, current byte, older ...byte) *Keyring {
 	t.Helper()
-	key := func(b byte) []byte { return bytes.Repeat([]byte{b}, KeySize) }
+	key := func(b byte) []byte { return bytes.Repeat([]byte{b}, keytext.Size) }
 	var old [][]byte
 	for _, b := range older {
 		old = append(old, key(b))

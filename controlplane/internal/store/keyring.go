@@ -4,7 +4,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -14,10 +13,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-)
 
-// KeySize is the length of a key in bytes.
-const KeySize = 32
+	"github.com/tapis-project/podway/routes/keytext"
+)
 
 // Keyring encrypts small secrets with AES-256-GCM. It seals with its current key
 // and opens with that and older ones; what it seals names its key. To replace a
@@ -28,7 +26,7 @@ type Keyring struct {
 	keys    map[string]cipher.AEAD
 }
 
-// NewKeyring returns a keyring with keys of [KeySize] bytes.
+// NewKeyring returns a keyring with keys of [keytext.Size] bytes.
 func NewKeyring(current []byte, older ...[]byte) (*Keyring, error) {
 	r := &Keyring{current: keyID(current), keys: map[string]cipher.AEAD{}}
 	for i, key := range append([][]byte{current}, older...) {
@@ -42,8 +40,8 @@ func NewKeyring(current []byte, older ...[]byte) (*Keyring, error) {
 }
 
 func newAEAD(key []byte) (cipher.AEAD, error) {
-	if len(key) != KeySize {
-		return nil, fmt.Errorf("a key has %d bytes, this has %d: make one with `openssl rand -base64 32`", KeySize, len(key))
+	if err := keytext.Check(key); err != nil {
+		return nil, err
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -59,22 +57,12 @@ func keyID(key []byte) string {
 	return hex.EncodeToString(mac.Sum(nil)[:8])
 }
 
-// ParseKeyring reads keys in base64, separated by white space or commas, the
-// current one first. It is the form of an environment variable and of a key
-// file.
+// ParseKeyring reads keys as text, see [keytext.Parse]: the form of an environment
+// variable and of a key file.
 func ParseKeyring(text string) (*Keyring, error) {
-	words := strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) })
-	var keys [][]byte
-	for i, word := range words {
-		key, err := base64.StdEncoding.DecodeString(word)
-		if err != nil {
-			// Not err: it could quote a part of the key.
-			return nil, fmt.Errorf("reading key %d: not base64: make one with `openssl rand -base64 32`", i+1)
-		}
-		keys = append(keys, key)
-	}
-	if len(keys) == 0 {
-		return nil, errors.New("reading keys: there is none: make one with `openssl rand -base64 32`")
+	keys, err := keytext.Parse("key", text)
+	if err != nil {
+		return nil, err
 	}
 	return NewKeyring(keys[0], keys[1:]...)
 }
@@ -86,7 +74,7 @@ func LoadKeyFile(path string) (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading key file: %w", err)
 	}
-	if len(b) == KeySize {
+	if len(b) == keytext.Size {
 		return NewKeyring(b)
 	}
 	r, err := ParseKeyring(string(b))
@@ -117,9 +105,7 @@ func createKeyFile(path string) error {
 		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
-	key := make([]byte, KeySize)
-	_, _ = rand.Read(key) // never fails
-	_, err = fmt.Fprintln(f, base64.StdEncoding.EncodeToString(key))
+	_, err = fmt.Fprintln(f, keytext.New())
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/tapis-project/podway/routes/keytext"
 )
 
 func TestSealAndOpen(t *testing.T) {
@@ -50,7 +52,7 @@ func TestOpenRefusesAltered(t *testing.T) {
 
 func TestParseKeyring(t *testing.T) {
 	b64 := func(b byte, n int) string { return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, n)) }
-	one, two := b64(1, KeySize), b64(2, KeySize)
+	one, two := b64(1, keytext.Size), b64(2, keytext.Size)
 	for _, c := range []struct {
 		name, text string
 		want       int    // keys
@@ -126,7 +128,7 @@ func TestKeyFiles(t *testing.T) {
 	}
 
 	raw := filepath.Join(dir, "raw.key")
-	if err := os.WriteFile(raw, bytes.Repeat([]byte{1}, KeySize), 0o600); err != nil {
+	if err := os.WriteFile(raw, bytes.Repeat([]byte{1}, keytext.Size), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r, err := LoadKeyFile(raw)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
+	"github.com/tapis-project/podway/routes/keytext"
 )
 
 func TestSQLiteFileIsPrivateAndHoldsNoPassword(t *testing.T) {
@@ -138,7 +139,7 @@ func runWriterIfAsked() {
 // accepted it.
 func createForever(address string) error {
 	ctx := context.Background()
-	keys, err := NewKeyring(bytes.Repeat([]byte{1}, KeySize))
+	keys, err := NewKeyring(bytes.Repeat([]byte{1}, keytext.Size))
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tapis-project/podway/routes"
+	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/routes/redisgate"
 	"github.com/tapis-project/podway/routes/redisroutes"
 	"github.com/tapis-project/podway/tests/bench/edge/load"
@@ -93,7 +94,7 @@ const (
 
 // login makes the key of the gate and begins a visitor's session.
 func (l *lab) login(ctx context.Context) error {
-	key := redisgate.NewKey()
+	key := keytext.New()
 	l.setup.GateKeyFile = filepath.Join(l.setup.Dir, "gate.key")
 	if err := os.WriteFile(l.setup.GateKeyFile, []byte(key), 0o600); err != nil {
 		return fmt.Errorf("writing the key of the gate: %w", err)
