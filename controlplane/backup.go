@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tapis-project/podway/controlplane/internal/config"
 	"github.com/tapis-project/podway/controlplane/internal/store"
 )
 
@@ -77,19 +76,6 @@ brought up to date. Stop all control planes before.`,
 			return nil
 		},
 	}
-}
-
-// openStore opens the store that the environment names.
-func openStore(cmd *cobra.Command) (*store.Store, error) {
-	c, err := config.FromEnv(os.Getenv)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := store.LoadKeyFile(c.KeyFile)
-	if err != nil {
-		return nil, err
-	}
-	return store.Open(cmd.Context(), c.Store, store.Options{Keyring: keys})
 }
 
 // backup writes a file that is there whole and checked, or not at all.

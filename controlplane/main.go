@@ -99,15 +99,7 @@ With --seed it also adds the built-in images and templates that are missing, and
 new versions of those that have changed. What others have added stays as it is.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config.FromEnv(os.Getenv)
-			if err != nil {
-				return err
-			}
-			keys, err := store.LoadKeyFile(c.KeyFile)
-			if err != nil {
-				return err
-			}
-			s, err := store.Open(cmd.Context(), c.Store, store.Options{Keyring: keys})
+			s, err := openStore(cmd)
 			if err != nil {
 				return err
 			}

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"os"
-
 	"github.com/spf13/cobra"
 
-	"github.com/tapis-project/podway/controlplane/internal/config"
 	"github.com/tapis-project/podway/controlplane/internal/store"
 )
 
@@ -22,15 +19,7 @@ key, and it may be interrupted: each row is changed whole or not at all, and the
 next run goes on where it ended.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config.FromEnv(os.Getenv)
-			if err != nil {
-				return err
-			}
-			keys, err := store.LoadKeyFile(c.KeyFile)
-			if err != nil {
-				return err
-			}
-			s, err := store.Open(cmd.Context(), c.Store, store.Options{Keyring: keys})
+			s, err := openStore(cmd)
 			if err != nil {
 				return err
 			}
