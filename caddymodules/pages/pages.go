@@ -20,6 +20,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/tapis-project/podway/caddymodules/internal/accept"
 )
 
 // Version is the version of the Pods API whose envelope clients expect.
@@ -158,25 +160,13 @@ func (p *Page) json() []byte {
 
 // AcceptsHTML reports whether a client asks for HTML by name. Programs ask for
 // anything, or for JSON.
-func AcceptsHTML(accept []string) bool {
-	for _, line := range accept {
+func AcceptsHTML(header []string) bool {
+	for _, line := range header {
 		for item := range strings.SplitSeq(line, ",") {
 			mediaType, params, _ := strings.Cut(item, ";")
 			if strings.EqualFold(strings.TrimSpace(mediaType), "text/html") {
-				return !refused(params)
+				return !accept.Refused(params)
 			}
-		}
-	}
-	return false
-}
-
-// refused reports whether the parameters of a media range give it the weight 0.
-func refused(params string) bool {
-	for p := range strings.SplitSeq(params, ";") {
-		key, value, _ := strings.Cut(p, "=")
-		if strings.EqualFold(strings.TrimSpace(key), "q") {
-			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			return err == nil && q == 0
 		}
 	}
 	return false

@@ -5,7 +5,6 @@ import (
 	"mime"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/tapis-project/podway/caddymodules/internal/accept"
 	"github.com/tapis-project/podway/caddymodules/podproxy/internal/h1"
 )
 
@@ -99,16 +99,16 @@ func (x *exchange) encoding(h http.Header, res h1.Response) string {
 }
 
 // accepted returns the first of the offered encodings that a client accepts.
-func accepted(accept, offered []string) string {
-	if len(accept) == 0 {
+func accepted(header, offered []string) string {
+	if len(header) == 0 {
 		return ""
 	}
 	anything, said := false, map[string]bool{}
-	for _, line := range accept {
+	for _, line := range header {
 		for item := range strings.SplitSeq(line, ",") {
 			name, params, _ := strings.Cut(item, ";")
 			name = strings.ToLower(strings.TrimSpace(name))
-			ok := !refused(params)
+			ok := !accept.Refused(params)
 			if name == "*" {
 				anything = ok
 				continue
@@ -122,18 +122,6 @@ func accepted(accept, offered []string) string {
 		}
 	}
 	return ""
-}
-
-// refused reports whether the parameters of an item give it the weight 0.
-func refused(params string) bool {
-	for p := range strings.SplitSeq(params, ";") {
-		key, value, _ := strings.Cut(p, "=")
-		if strings.EqualFold(strings.TrimSpace(key), "q") {
-			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			return err == nil && q == 0
-		}
-	}
-	return false
 }
 
 // dense are types that are compressed already, or streams that somebody reads
