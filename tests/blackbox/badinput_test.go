@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/tapis-project/podway/tests/system"
 )
 
 // badCase is a case of the table that the API's own tests use too; the file says
@@ -34,7 +36,7 @@ type badCase struct {
 // Bad input is refused with the documented status and a message that names the
 // field and the fix, and changes nothing.
 func TestBadInputIsRefused(t *testing.T) {
-	raw, err := os.ReadFile(filepath.Join(repo(), "controlplane", "internal", "api", "testdata", "badinput.json"))
+	raw, err := os.ReadFile(filepath.Join(system.Repo(), "controlplane", "internal", "api", "testdata", "badinput.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,20 +48,20 @@ func TestBadInputIsRefused(t *testing.T) {
 		t.Fatalf("the table has %d cases, want at least 40", len(table.Cases))
 	}
 
-	s := newSystem(t)
-	s.startControl()
+	s := prepare(t)
+	s.StartControl()
 	tokens := badTokens(t, s)
 	for _, c := range table.Setup {
-		if e := s.send(t, c, tokens); e.code != http.StatusOK {
-			t.Fatalf("setting up: got %d: %s", e.code, e.Message)
+		if e := s.send(t, c, tokens); e.Code != http.StatusOK {
+			t.Fatalf("setting up: got %d: %s", e.Code, e.Message)
 		}
 	}
 	before := s.desired(tokens)
 	for _, c := range table.Cases {
 		t.Run(c.Name, func(t *testing.T) {
 			e := s.send(t, c, tokens)
-			if e.code != c.Status || e.Status != "error" {
-				t.Errorf("got %d %q, want %d \"error\"", e.code, e.Status, c.Status)
+			if e.Code != c.Status || e.Status != "error" {
+				t.Errorf("got %d %q, want %d \"error\"", e.Code, e.Status, c.Status)
 			}
 			for _, part := range c.Message {
 				// As the people who read it see it, whatever JSON escapes.
@@ -86,9 +88,9 @@ func messageText(raw json.RawMessage) string {
 }
 
 // badTokens returns the tokens the table names.
-func badTokens(t *testing.T, s *system) map[string]string {
+func badTokens(t *testing.T, s *podway) map[string]string {
 	t.Helper()
-	good := s.login("testuser").token
+	good := s.login("testuser").Token
 	claims := jwt.MapClaims{}
 	if _, _, err := jwt.NewParser().ParseUnverified(good, claims); err != nil {
 		t.Fatal(err)
@@ -105,12 +107,12 @@ func badTokens(t *testing.T, s *system) map[string]string {
 		t.Fatal(err)
 	}
 	tokens := map[string]string{
-		"testuser": good, "otheruser": s.login("otheruser").token,
+		"testuser": good, "otheruser": s.login("otheruser").Token,
 		"none": "", "malformed": "not.a-token", "foreign_key": sign(foreign),
 	}
 
 	// An expired token has a good signature: by the key of the development Tapis.
-	pem, err := os.ReadFile(filepath.Join(s.dir, "tapis", "dev.key"))
+	pem, err := os.ReadFile(filepath.Join(s.Dir, "tapis", "dev.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +137,7 @@ func expand(s string) string {
 }
 
 // send makes the request of a case.
-func (s *system) send(t *testing.T, c badCase, tokens map[string]string) envelope {
+func (s *podway) send(t *testing.T, c badCase, tokens map[string]string) system.Answer {
 	t.Helper()
 	method, path, as := c.Method, c.Path, c.As
 	if method == "" {
@@ -151,7 +153,7 @@ func (s *system) send(t *testing.T, c badCase, tokens map[string]string) envelop
 	if !ok {
 		t.Fatalf("the table names an unknown token %q", as)
 	}
-	req, err := http.NewRequest(method, s.api(path), strings.NewReader(expand(string(c.Body)+c.Raw)))
+	req, err := http.NewRequest(method, s.URL(path), strings.NewReader(expand(string(c.Body)+c.Raw)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +175,7 @@ func (s *system) send(t *testing.T, c badCase, tokens map[string]string) envelop
 	if got := resp.Header.Get("Content-Type"); got != "application/json" {
 		t.Errorf("got Content-Type %q, want exactly application/json", got)
 	}
-	e := envelope{code: resp.StatusCode}
+	e := system.Answer{Code: resp.StatusCode}
 	if err := json.NewDecoder(resp.Body).Decode(&e); err != nil {
 		t.Errorf("the answer is no envelope: %v", err)
 	}
@@ -182,15 +184,13 @@ func (s *system) send(t *testing.T, c badCase, tokens map[string]string) envelop
 
 // desired returns everything users asked for, as the API tells it: pods without
 // what the machinery writes, and permissions.
-func (s *system) desired(tokens map[string]string) string {
+func (s *podway) desired(tokens map[string]string) string {
 	s.t.Helper()
 	var all []string
 	for _, name := range []string{"testuser", "otheruser"} {
-		u := user{s: s, token: tokens[name]}
+		u := s.WithToken(tokens[name])
 		var list []map[string]any
-		if err := json.Unmarshal(u.call(http.MethodGet, "/v3/pods", "").Result, &list); err != nil {
-			s.t.Fatal(err)
-		}
+		u.Call(http.MethodGet, "/v3/pods", "").Into(s.t, &list)
 		for _, p := range list {
 			for _, machine := range []string{"status", "status_container", "networking_live", "start_instance_ts", "time_to_stop_ts"} {
 				delete(p, machine)
@@ -200,7 +200,7 @@ func (s *system) desired(tokens map[string]string) string {
 				s.t.Fatal(err)
 			}
 			all = append(all, name+" "+string(b))
-			if e, err := u.try(http.MethodGet, fmt.Sprintf("/v3/pods/%s/permissions", p["pod_id"]), ""); err == nil {
+			if e, err := u.Try(http.MethodGet, fmt.Sprintf("/v3/pods/%s/permissions", p["pod_id"]), ""); err == nil {
 				all = append(all, string(e.Result))
 			}
 		}

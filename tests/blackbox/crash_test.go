@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/tapis-project/podway/tests/parts"
+	"github.com/tapis-project/podway/tests/system"
 )
 
 // The control plane is killed: what runs goes on and can be reached anew; after
 // its restart the state is as before.
 func TestControlPlaneKilled(t *testing.T) {
 	parts.Require(t, "/usr/lib/postgresql/*/bin/initdb")
-	s := startSystem(t)
+	s := start(t)
 	u := s.login("testuser")
 	u.create(webPod, 5*time.Second)
 	u.create(echoPod, 5*time.Second)
@@ -34,7 +35,7 @@ func TestControlPlaneKilled(t *testing.T) {
 	}
 	before := u.pod("web")
 
-	s.control.kill()
+	s.Control.Kill()
 
 	if err := ws.echo("after the kill"); err != nil {
 		t.Errorf("open WebSocket: %v", err)
@@ -58,7 +59,7 @@ func TestControlPlaneKilled(t *testing.T) {
 		t.Errorf("new psql: got %q, %v", out, err)
 	}
 
-	s.startControl()
+	s.StartControl()
 	u = s.login("testuser")
 	parts.Eventually(t, 10*time.Second, func() error {
 		after := u.pod("web")
@@ -77,7 +78,7 @@ func TestControlPlaneKilled(t *testing.T) {
 	if err := db.query("select 'later'", "later"); err != nil {
 		t.Errorf("psql session from before the kill: %v", err)
 	}
-	u.call(http.MethodGet, "/v3/pods/web/stop", "")
+	u.Call(http.MethodGet, "/v3/pods/web/stop", "")
 	if _, err := ws.closedWithin(2 * time.Second); err != nil {
 		t.Errorf("stop after the restart: %v", err)
 	}
@@ -85,16 +86,16 @@ func TestControlPlaneKilled(t *testing.T) {
 
 // The edge is killed while Redis is gone: it starts from its snapshot.
 func TestEdgeKilledWhileRedisIsGone(t *testing.T) {
-	s := startSystem(t)
+	s := start(t)
 	u := s.login("testuser")
 	u.create(webPod, 5*time.Second)
 	parts.Eventually(t, liveWithin, func() error { return s.wantStatus("web", http.StatusOK) })
 	// The snapshot is written once the table has been quiet for a moment.
-	parts.Eventually(t, 10*time.Second, func() error { return fileContains(s.dir+"/edge/routes.snap", host("web")) })
+	parts.Eventually(t, 10*time.Second, func() error { return fileContains(s.Dir+"/edge/routes.snap", system.Host("web")) })
 
-	s.control.kill() // and the built-in Redis with it
-	s.edge.kill()
-	s.startEdge()
+	s.Control.Kill() // and the built-in Redis with it
+	s.Edge.Kill()
+	s.StartEdge()
 	if err := s.wantStatus("web", http.StatusOK); err != nil {
 		t.Errorf("edge started without Redis: %v", err)
 	}
@@ -124,10 +125,10 @@ type psqlSession struct {
 	out chan string
 }
 
-func (s *system) openPSQL(pod, password string) psqlSession {
+func (s *podway) openPSQL(pod, password string) psqlSession {
 	s.t.Helper()
 	conninfo := fmt.Sprintf("host=%s hostaddr=127.0.0.1 port=%d sslmode=verify-full sslrootcert=%s user=%s dbname=postgres",
-		host(pod), s.edgePort, s.caFile(), pod)
+		system.Host(pod), s.EdgePort, s.CAFile(), pod)
 	cmd := exec.Command(parts.Require(s.t, "psql"), conninfo, "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1")
 	cmd.Env = append(cmd.Environ(), "PGPASSWORD="+password)
 	in, err := cmd.StdinPipe()

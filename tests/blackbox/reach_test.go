@@ -16,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/tapis-project/podway/tests/parts"
+	"github.com/tapis-project/podway/tests/system"
 )
 
 // liveWithin bounds the time from AVAILABLE, which says that the pod's program
@@ -31,7 +32,7 @@ const (
 // A researcher asks for pods and reaches each by its protocol, all at one port.
 func TestPodsAnswerByEveryProtocolOnOnePort(t *testing.T) {
 	parts.Require(t, "/usr/lib/postgresql/*/bin/initdb")
-	s := startSystem(t)
+	s := start(t)
 	u := s.login("testuser")
 
 	u.create(webPod, 5*time.Second)
@@ -76,7 +77,7 @@ func TestPodsAnswerByEveryProtocolOnOnePort(t *testing.T) {
 
 // The programs people use do what the README says.
 func TestCommonProgramsReachPods(t *testing.T) {
-	s := startSystem(t)
+	s := start(t)
 	u := s.login("testuser")
 	u.create(webPod, 5*time.Second)
 	u.create(echoPod, 5*time.Second)
@@ -86,8 +87,8 @@ func TestCommonProgramsReachPods(t *testing.T) {
 	t.Run("curl speaks HTTP/2 and HTTP/1.1", func(t *testing.T) {
 		curl := parts.Require(t, "curl")
 		for flag, want := range map[string]string{"--http2": "2 200", "--http1.1": "1.1 200"} {
-			out, err := exec.Command(curl, "-sS", flag, "--cacert", s.caFile(),
-				"--resolve", fmt.Sprintf("%s:%d:127.0.0.1", host("web"), s.edgePort),
+			out, err := exec.Command(curl, "-sS", flag, "--cacert", s.CAFile(),
+				"--resolve", fmt.Sprintf("%s:%d:127.0.0.1", system.Host("web"), s.EdgePort),
 				"-o", "/dev/null", "-w", "%{http_version} %{http_code}", s.url("web", "/headers")).CombinedOutput()
 			if err != nil || string(out) != want {
 				t.Errorf("curl %s: got %q, %v, want %q", flag, out, err, want)
@@ -96,8 +97,8 @@ func TestCommonProgramsReachPods(t *testing.T) {
 	})
 
 	t.Run("openssl s_client reaches the echo", func(t *testing.T) {
-		cmd := exec.Command(parts.Require(t, "openssl"), "s_client", "-quiet", "-verify_return_error", "-CAfile", s.caFile(),
-			"-servername", host("echo"), "-verify_hostname", host("echo"), "-connect", s.edgeAddr())
+		cmd := exec.Command(parts.Require(t, "openssl"), "s_client", "-quiet", "-verify_return_error", "-CAfile", s.CAFile(),
+			"-servername", system.Host("echo"), "-verify_hostname", system.Host("echo"), "-connect", s.EdgeAddr())
 		in, err := cmd.StdinPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -120,7 +121,7 @@ func TestCommonProgramsReachPods(t *testing.T) {
 
 // A host that no pod has gets an answer that says so.
 func TestUnknownHostIsAnsweredNotDropped(t *testing.T) {
-	s := startSystem(t)
+	s := start(t)
 	resp, body, err := s.get(s.web(true), "nobody", "/")
 	if err != nil {
 		t.Fatal(err)
@@ -128,14 +129,14 @@ func TestUnknownHostIsAnsweredNotDropped(t *testing.T) {
 	if resp.StatusCode != http.StatusNotFound || resp.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("got %s, Cache-Control %q; want 404, no-store", resp.Status, resp.Header.Get("Cache-Control"))
 	}
-	var e envelope
+	var e system.Answer
 	if err := json.Unmarshal([]byte(body), &e); err != nil || e.Status != "error" {
 		t.Errorf("without Accept: text/html: got %q, want the JSON envelope", body)
 	}
 	if strings.Contains(body, "nobody") {
 		t.Errorf("the answer repeats the host: %q", body)
 	}
-	if _, err := s.dialTLS("not.ours.example"); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+	if _, err := s.DialTLS("not.ours.example"); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
 		t.Errorf("a name outside of every tenant: got %v, want the TLS alert unrecognized_name", err)
 	}
 }
@@ -143,10 +144,10 @@ func TestUnknownHostIsAnsweredNotDropped(t *testing.T) {
 // webSocket is an open WebSocket to a pod's echo.
 type webSocket struct {
 	*websocket.Conn
-	s *system
+	s *podway
 }
 
-func (s *system) openWebSocket(pod string) webSocket {
+func (s *podway) openWebSocket(pod string) webSocket {
 	s.t.Helper()
 	url := strings.Replace(s.url(pod, "/ws"), "https:", "wss:", 1)
 	client := s.web(false)

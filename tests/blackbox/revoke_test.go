@@ -17,12 +17,13 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tapis-project/podway/tests/parts"
+	"github.com/tapis-project/podway/tests/system"
 )
 
 // Stopping a pod closes its connections at once and no others; start brings it
 // back.
 func TestStopClosesItsOwnConnectionsOnly(t *testing.T) {
-	s := startSystem(t)
+	s := start(t)
 	u := s.login("testuser")
 	u.create(webPod, 5*time.Second)
 	u.create(echoPod, 5*time.Second)
@@ -33,7 +34,7 @@ func TestStopClosesItsOwnConnectionsOnly(t *testing.T) {
 	echo, otherEcho := s.mustEcho("echo"), s.mustEcho("otherecho")
 
 	for _, pod := range []string{"web", "echo"} {
-		u.call(http.MethodGet, "/v3/pods/"+pod+"/stop", "")
+		u.Call(http.MethodGet, "/v3/pods/"+pod+"/stop", "")
 	}
 	stopped := time.Now()
 	if _, err := webWS.closedWithin(time.Second); err != nil {
@@ -53,14 +54,14 @@ func TestStopClosesItsOwnConnectionsOnly(t *testing.T) {
 		t.Errorf("TLS-TCP of another pod: %v", err)
 	}
 
-	u.call(http.MethodGet, "/v3/pods/web/start", "")
+	u.Call(http.MethodGet, "/v3/pods/web/start", "")
 	u.waitStatus("web", "AVAILABLE", 5*time.Second)
 	parts.Eventually(t, liveWithin, func() error { return s.wantStatus("web", http.StatusOK) })
 }
 
 // Deleting a pod leaves nothing of it: no connection, process, file or key.
 func TestDeleteLeavesNothingBehind(t *testing.T) {
-	s := startSystem(t)
+	s := start(t)
 	u := s.login("testuser")
 	u.create(`{"pod_id":"doomedpod","image":"podway/hello"}`, 5*time.Second)
 	u.create(webPod, 5*time.Second)
@@ -69,12 +70,12 @@ func TestDeleteLeavesNothingBehind(t *testing.T) {
 		t.Fatal("found no trace of a running pod: this test looks in the wrong places")
 	}
 
-	u.call(http.MethodDelete, "/v3/pods/doomedpod", "")
+	u.Call(http.MethodDelete, "/v3/pods/doomedpod", "")
 	if _, err := ws.closedWithin(time.Second); err != nil {
 		t.Error(err)
 	}
-	if e, err := u.try(http.MethodGet, "/v3/pods/doomedpod", ""); err != nil || e.code != http.StatusNotFound {
-		t.Errorf("get after delete: got %d, %v, want 404", e.code, err)
+	if e, err := u.Try(http.MethodGet, "/v3/pods/doomedpod", ""); err != nil || e.Code != http.StatusNotFound {
+		t.Errorf("get after delete: got %d, %v, want 404", e.Code, err)
 	}
 	parts.Eventually(t, 15*time.Second, func() error {
 		if left := traces(t, s, "doomedpod"); len(left) > 0 {
@@ -93,18 +94,18 @@ func TestDeleteLeavesNothingBehind(t *testing.T) {
 // traces lists what exists of a pod: processes, files and Redis keys that name
 // it. Logs of the two programs, the route log and free pages of the database
 // may remember it.
-func traces(t *testing.T, s *system, pod string) []string {
+func traces(t *testing.T, s *podway, pod string) []string {
 	t.Helper()
 	var found []string
 	cmdlines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range cmdlines {
 		b, _ := os.ReadFile(f)
 		env, _ := os.ReadFile(filepath.Join(filepath.Dir(f), "environ"))
-		if bytes.Contains(b, []byte(s.dir)) && bytes.Contains(b, []byte(pod)) || bytes.Contains(env, []byte("PODWAY_POD_ID="+pod+"\x00")) {
+		if bytes.Contains(b, []byte(s.Dir)) && bytes.Contains(b, []byte(pod)) || bytes.Contains(env, []byte("PODWAY_POD_ID="+pod+"\x00")) {
 			found = append(found, "process "+strings.ReplaceAll(string(b), "\x00", " "))
 		}
 	}
-	_ = filepath.WalkDir(s.dir, func(path string, _ fs.DirEntry, _ error) error {
+	_ = filepath.WalkDir(s.Dir, func(path string, _ fs.DirEntry, _ error) error {
 		if strings.Contains(filepath.Base(path), pod) {
 			found = append(found, "file "+path)
 		}
@@ -113,13 +114,13 @@ func traces(t *testing.T, s *system, pod string) []string {
 	return append(found, redisTraces(t, s, pod)...)
 }
 
-func redisTraces(t *testing.T, s *system, pod string) []string {
+func redisTraces(t *testing.T, s *podway, pod string) []string {
 	t.Helper()
-	password, err := os.ReadFile(filepath.Join(s.dir, "redis.password"))
+	password, err := os.ReadFile(filepath.Join(s.Dir, "redis.password"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := redis.NewClient(&redis.Options{Addr: fmt.Sprintf("127.0.0.1:%d", s.redisPort), Password: strings.TrimSpace(string(password))})
+	c := redis.NewClient(&redis.Options{Addr: fmt.Sprintf("127.0.0.1:%d", s.RedisPort), Password: strings.TrimSpace(string(password))})
 	defer c.Close()
 	ctx := context.Background()
 	keys, err := c.Keys(ctx, "*").Result()
@@ -143,7 +144,7 @@ func redisTraces(t *testing.T, s *system, pod string) []string {
 }
 
 // wantStatus asks the pod's front page.
-func (s *system) wantStatus(pod string, want int) error {
+func (s *podway) wantStatus(pod string, want int) error {
 	resp, _, err := s.get(s.web(true), pod, "/")
 	if err != nil {
 		return err
@@ -155,11 +156,11 @@ func (s *system) wantStatus(pod string, want int) error {
 }
 
 // mustEcho opens a TLS-TCP connection to an echo pod and uses it once.
-func (s *system) mustEcho(pod string) *tls.Conn {
+func (s *podway) mustEcho(pod string) *tls.Conn {
 	s.t.Helper()
 	var c *tls.Conn
 	parts.Eventually(s.t, liveWithin, func() (err error) {
-		if c, err = s.dialTLS(host(pod)); err != nil {
+		if c, err = s.DialTLS(system.Host(pod)); err != nil {
 			return err
 		}
 		if err = echoLine(c, "first"); err != nil {

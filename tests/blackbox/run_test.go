@@ -13,16 +13,17 @@ import (
 	"time"
 
 	"github.com/tapis-project/podway/tests/parts"
+	"github.com/tapis-project/podway/tests/system"
 )
 
 // launch starts `podway dev --edge`, as `make run` does, and waits until it
 // printed what to try.
-func launch(t *testing.T, s *system) *process {
+func launch(t *testing.T, s *podway) *parts.Process {
 	t.Helper()
-	p := startProcess(t, s.env, bin.podway, "dev", "--edge", bin.edge, "--edge-config", filepath.Join(repo(), "edge", "Caddyfile.dev"))
+	p := s.Launch()
 	parts.Eventually(t, 60*time.Second, func() error {
-		if !strings.Contains(p.output(), "Ctrl-C") {
-			return fmt.Errorf("not ready; it printed:\n%s", p.output())
+		if !strings.Contains(p.Output(), "Ctrl-C") {
+			return fmt.Errorf("not ready; it printed:\n%s", p.Output())
 		}
 		return nil
 	})
@@ -32,16 +33,16 @@ func launch(t *testing.T, s *system) *process {
 // A person starts the system and pastes what it prints.
 func TestPrintedCommandsWorkAsPrinted(t *testing.T) {
 	parts.Require(t, "/usr/lib/postgresql/*/bin/initdb")
-	s := newSystem(t)
+	s := prepare(t)
 	p := launch(t, s)
 
-	commands := printedCommands(p.output())
+	commands := printedCommands(p.Output())
 	if len(commands) < 5 {
-		t.Fatalf("found %d commands in:\n%s", len(commands), p.output())
+		t.Fatalf("found %d commands in:\n%s", len(commands), p.Output())
 	}
 	script := "set -eo pipefail\nexport PATH\n" + strings.Join(commands, "\n")
 	cmd := exec.Command("bash", "-c", script)
-	cmd.Dir = bin.dir
+	cmd.Dir = filepath.Dir(s.Dir) // where the system runs: files are told from there
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("running the printed commands: %v\n%s\n%s", err, script, out)
@@ -69,55 +70,55 @@ func printedCommands(out string) []string {
 // Ctrl-C stops everything the launcher started, pods included, within five
 // seconds; the next start brings the pods back.
 func TestCtrlCStopsEverythingAndTheStateStays(t *testing.T) {
-	s := newSystem(t)
+	s := prepare(t)
 	p := launch(t, s)
 	u := s.login("testuser")
 	u.create(webPod, 5*time.Second)
 
 	start := time.Now()
-	if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGINT); err != nil {
+	if err := syscall.Kill(-p.PID(), syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
 	select {
-	case <-p.done:
+	case <-p.Done():
 		t.Logf("stopped in %v", time.Since(start))
 	case <-time.After(5 * time.Second):
 		t.Fatal("still running 5 s after Ctrl-C")
 	}
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+	if code := p.ExitCode(); code != 0 {
 		t.Errorf("exit code: got %d, want 0", code)
 	}
-	if left := processesIn(s.dir); len(left) > 0 {
+	if left := processesIn(s.Dir); len(left) > 0 {
 		t.Errorf("still running: %v", left)
 	}
 
 	launch(t, s)
 	u = s.login("testuser")
 	u.waitStatus("web", "AVAILABLE", 10*time.Second)
-	s.waitEdge()
+	s.WaitEdge()
 	parts.Eventually(t, 5*time.Second, func() error { return s.wantStatus("web", 200) })
 }
 
 // The launcher starts a half that died again.
 func TestLauncherRestartsAHalfThatDied(t *testing.T) {
-	s := newSystem(t)
+	s := prepare(t)
 	p := launch(t, s)
-	s.waitEdge()
+	s.WaitEdge()
 	u := s.login("testuser")
 	u.create(webPod, 5*time.Second)
-	for _, half := range []string{bin.podway, bin.edge} {
-		pid := childOf(t, p.cmd.Process.Pid, half)
+	for _, half := range []string{system.Program(t, "controlplane"), system.Program(t, "edge")} {
+		pid := childOf(t, p.PID(), half)
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 		parts.Eventually(t, 30*time.Second, func() error {
-			if now := findChild(p.cmd.Process.Pid, half); now == 0 || now == pid {
+			if now := findChild(p.PID(), half); now == 0 || now == pid {
 				return fmt.Errorf("%s was not started again", filepath.Base(half))
 			}
 			return nil
 		})
-		s.waitAPI()
-		s.waitEdge()
+		s.WaitAPI()
+		s.WaitEdge()
 		parts.Eventually(t, 10*time.Second, func() error { return s.wantStatus("web", 200) })
 	}
 }
@@ -132,9 +133,9 @@ func TestTakenPortIsToldInOneLine(t *testing.T) {
 			}
 			defer l.Close()
 			port := l.Addr().(*net.TCPAddr).Port
-			s := newSystem(t, fmt.Sprintf("%s=%d", variable, port))
-			cmd := exec.Command(bin.podway, "dev", "--edge", bin.edge, "--edge-config", filepath.Join(repo(), "edge", "Caddyfile.dev"))
-			cmd.Env = s.env
+			s := prepare(t, fmt.Sprintf("%s=%d", variable, port))
+			cmd := exec.Command(system.Program(t, "controlplane"), s.LaunchArgs()...)
+			cmd.Env = s.Env
 			out, err := cmd.CombinedOutput()
 			if err == nil {
 				t.Fatal("got exit code 0")

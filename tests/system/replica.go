@@ -19,7 +19,7 @@ type Replica struct {
 	t    testing.TB
 	bin  string
 	env  []string
-	proc *process
+	proc *parts.Process
 }
 
 // NewReplica prepares a control plane that keeps its key and files in dir, which
@@ -63,8 +63,8 @@ func (r *Replica) WaitReady() {
 	r.t.Helper()
 	parts.Eventually(r.t, startWithin, func() error {
 		select {
-		case <-r.proc.done:
-			return fmt.Errorf("it ended: %s", r.proc.output())
+		case <-r.proc.Done():
+			return fmt.Errorf("it ended: %s", r.proc.Output())
 		default:
 			return (&System{APIPort: r.Port}).answers()
 		}
@@ -72,12 +72,9 @@ func (r *Replica) WaitReady() {
 }
 
 // Kill ends the control plane with SIGKILL, in the middle of whatever it does.
-func (r *Replica) Kill() {
-	_ = r.proc.cmd.Process.Kill()
-	<-r.proc.done
-}
+func (r *Replica) Kill() { r.proc.Kill() }
 
 // As returns the user as one who calls this control plane.
 func (r *Replica) As(u User) User {
-	return User{Token: u.Token, t: u.t, s: &System{APIPort: r.Port, t: u.t}}
+	return (&System{APIPort: r.Port, t: u.t}).WithToken(u.Token)
 }

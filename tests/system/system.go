@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,20 +25,31 @@ import (
 // startWithin bounds the start of a program, on a machine that has much to do.
 const startWithin = time.Minute
 
-// System is a running Podway.
+// System is a Podway on free ports of this machine, in development mode.
 type System struct {
-	Dir               string // of its state
-	APIPort, EdgePort int
+	Dir                          string // of its state
+	APIPort, EdgePort, RedisPort int
+	Env                          []string // of its control plane
+
+	// What runs; nil before its start.
+	Control, Edge *parts.Process
 
 	t   testing.TB
 	bin string
-	env []string
 }
 
 // Start starts a control plane in development mode, with a limit on changes that
 // no test reaches, and waits until it answers. Further arguments are
 // environment variables of it, NAME=value.
 func Start(t testing.TB, env ...string) *System {
+	t.Helper()
+	s := New(t, env...)
+	s.StartControl()
+	return s
+}
+
+// New prepares what [Start] starts.
+func New(t testing.TB, env ...string) *System {
 	t.Helper()
 	bin := Program(t, "controlplane")
 	// Not t.TempDir: PostgreSQL's user can't pass through that one.
@@ -48,25 +60,58 @@ func Start(t testing.TB, env ...string) *System {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	s := &System{Dir: dir, APIPort: parts.FreePort(t), EdgePort: parts.FreePort(t), t: t, bin: bin}
-	s.env = append(os.Environ(),
+	s := &System{Dir: dir, APIPort: parts.FreePort(t), EdgePort: parts.FreePort(t), RedisPort: parts.FreePort(t), t: t, bin: bin}
+	s.Env = append(os.Environ(),
 		"PODWAY_STATE_DIR="+dir,
 		"PODWAY_API_PORT="+strconv.Itoa(s.APIPort),
 		"PODWAY_EDGE_PORT="+strconv.Itoa(s.EdgePort),
-		"PODWAY_REDIS_PORT="+strconv.Itoa(parts.FreePort(t)),
+		"PODWAY_REDIS_PORT="+strconv.Itoa(s.RedisPort),
 		"PODWAY_MUTATIONS_PER_MINUTE=0",
 	)
-	s.env = append(s.env, env...)
+	s.Env = append(s.Env, env...)
 	t.Cleanup(s.clean)
-	startProcess(t, s.env, bin, "dev")
-	parts.Eventually(t, startWithin, s.answers)
 	return s
+}
+
+// StartControl starts the control plane, also after its end, and waits until it
+// answers.
+func (s *System) StartControl() {
+	s.t.Helper()
+	s.Control = startProcess(s.t, s.Env, s.bin, "dev")
+	s.WaitAPI()
+}
+
+// WaitAPI waits until the control plane answers.
+func (s *System) WaitAPI() {
+	s.t.Helper()
+	parts.Eventually(s.t, startWithin, s.answers)
+}
+
+// Launch starts `podway dev --edge`, as `make run` does, without waiting for either
+// half.
+func (s *System) Launch() *parts.Process {
+	s.t.Helper()
+	return startProcess(s.t, s.Env, s.bin, s.LaunchArgs()...)
+}
+
+// LaunchArgs are the arguments of the control plane that [System.Launch] gives.
+func (s *System) LaunchArgs() []string {
+	return []string{"dev", "--edge", Program(s.t, "edge"), "--edge-config", edgeConfig()}
+}
+
+func edgeConfig() string { return filepath.Join(Repo(), "edge", "Caddyfile.dev") }
+
+func startProcess(t testing.TB, env []string, name string, args ...string) *parts.Process {
+	t.Helper()
+	cmd := exec.Command(name, args...) // ends after the test's context, in its clean-up
+	cmd.Dir, cmd.Env = built.dir, env
+	return parts.StartProcess(t, cmd)
 }
 
 // clean ends the pods, which outlive a control plane that was killed.
 func (s *System) clean() {
 	cmd := exec.Command(s.bin, "dev", "--clean")
-	cmd.Env = s.env
+	cmd.Env = s.Env
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Errorf("cleaning up: %v\n%s", err, out)
 	}
@@ -98,7 +143,7 @@ func (s *System) CAFile() string { return filepath.Join(s.Dir, "ca.crt") }
 func (s *System) EdgeEnv() map[string]string {
 	s.t.Helper()
 	cmd := exec.CommandContext(s.t.Context(), s.bin, "dev", "--edge-env")
-	cmd.Env = s.env
+	cmd.Env = s.Env
 	out, err := cmd.Output()
 	if err != nil {
 		s.t.Fatalf("asking for the edge's environment: %v", err)
@@ -116,12 +161,24 @@ func (s *System) EdgeEnv() map[string]string {
 func (s *System) StartEdge() {
 	s.t.Helper()
 	edge := Program(s.t, "edge")
-	env := s.env
+	env := slices.Clone(s.Env)
 	for name, value := range s.EdgeEnv() {
 		env = append(env, name+"="+value)
 	}
-	startProcess(s.t, env, edge, "run", "--config", filepath.Join(Repo(), "edge", "Caddyfile.dev"), "--adapter", "caddyfile")
-	parts.Eventually(s.t, startWithin, s.edgeAnswers)
+	s.Edge = startProcess(s.t, env, edge, "run", "--config", edgeConfig(), "--adapter", "caddyfile")
+	s.WaitEdge()
+}
+
+// WaitEdge waits until the edge accepts TLS.
+func (s *System) WaitEdge() {
+	s.t.Helper()
+	parts.Eventually(s.t, startWithin, func() error {
+		conn, err := s.DialTLS(Host("ready"), "http/1.1")
+		if err != nil {
+			return fmt.Errorf("shaking hands with the edge: %w", err)
+		}
+		return conn.Close()
+	})
 }
 
 // liveWithin bounds the time from AVAILABLE, which says that a pod's program runs,
@@ -161,19 +218,34 @@ func (s *System) live(pod string) error {
 	return nil
 }
 
-func (s *System) edgeAnswers() error {
+// EdgeAddr is where the edge listens, host:port.
+func (s *System) EdgeAddr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.EdgePort)) }
+
+// Roots returns the root certificate of the edge.
+func (s *System) Roots() (*x509.CertPool, error) {
 	pem, err := os.ReadFile(s.CAFile())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
-	d := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: Host("ready"), NextProtos: []string{"http/1.1"}}}
-	conn, err := d.DialContext(s.t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.EdgePort)))
+	return roots, nil
+}
+
+// DialTLS connects to the edge as a client of a host, whose name it checks.
+func (s *System) DialTLS(host string, alpn ...string) (*tls.Conn, error) {
+	roots, err := s.Roots()
 	if err != nil {
-		return fmt.Errorf("shaking hands with the edge: %w", err)
+		return nil, err
 	}
-	return conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), callWithin)
+	defer cancel()
+	d := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: host, NextProtos: alpn}}
+	c, err := d.DialContext(ctx, "tcp", s.EdgeAddr())
+	if err != nil {
+		return nil, err
+	}
+	return c.(*tls.Conn), nil
 }
 
 // Host is the host name of a pod's default networking entry.

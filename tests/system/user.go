@@ -37,6 +37,9 @@ func (s *System) Login(name string) User {
 	return u
 }
 
+// WithToken returns the user whose token this is.
+func (s *System) WithToken(token string) User { return User{Token: token, t: s.t, s: s} }
+
 // Answer is what the API answers.
 type Answer struct {
 	Code   int         `json:"-"`
