@@ -12,9 +12,7 @@ package pages
 
 import (
 	"bytes"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"encoding/json"
 	"html/template"
 	"net/http"
@@ -22,6 +20,7 @@ import (
 	"strings"
 
 	"github.com/tapis-project/podway/caddymodules/internal/accept"
+	"github.com/tapis-project/podway/routes/pagelook"
 )
 
 // Version is the version of the Pods API whose envelope clients expect.
@@ -77,20 +76,11 @@ type Link struct {
 //go:embed page.html
 var source string
 
-//go:embed style.css
-var style string
-
 var (
 	page = template.Must(template.New("page").Parse(source))
 
-	// policy allows the style of the page and, if it has forms, to send them to the
-	// same host.
-	policy = func(formAction string) string {
-		sum := sha256.Sum256([]byte(style))
-		return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-			"'; base-uri 'none'; form-action " + formAction + "; frame-ancestors 'none'"
-	}
-	plainPolicy, formPolicy = policy("'none'"), policy("'self'")
+	plainPolicy = pagelook.Policy(pagelook.Style, pagelook.NoForms)
+	formPolicy  = pagelook.Policy(pagelook.Style, pagelook.SameHost)
 )
 
 // Write answers r with the page, or with its text in the envelope of the Pods API
@@ -129,7 +119,7 @@ func (p *Page) html() []byte {
 	err := page.Execute(&b, struct {
 		*Page
 		Style template.CSS
-	}{p, template.CSS(style)}) //nolint:gosec // our own file
+	}{p, pagelook.Style})
 	if err != nil {
 		return p.json() // not reached: a test renders every part
 	}

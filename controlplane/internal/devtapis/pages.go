@@ -2,12 +2,12 @@ package devtapis
 
 import (
 	"bytes"
-	"crypto/sha256"
 	_ "embed" // for the page
-	"encoding/base64"
 	"errors"
 	"html/template"
 	"net/http"
+
+	"github.com/tapis-project/podway/routes/pagelook"
 )
 
 // pageData is what a page shows.
@@ -28,22 +28,18 @@ var (
 	pageSource string
 
 	//go:embed style.css
-	style string
+	style template.CSS
 
 	pageTemplate = template.Must(template.New("page").Parse(pageSource))
 
 	// The browser is sent on to pods after the consent, so forms may lead to any
 	// host with TLS: a form that redirects counts with all of its redirects.
-	pagePolicy = func() string {
-		sum := sha256.Sum256([]byte(style))
-		return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-			"'; form-action 'self' https:; frame-ancestors 'none'; base-uri 'none'"
-	}()
+	pagePolicy = pagelook.Policy(style, pagelook.SameHost+" https:")
 )
 
 // page answers with a page for people.
 func (s *Server) page(w http.ResponseWriter, status int, d pageData) {
-	d.Style = template.CSS(style) //nolint:gosec // it is our own
+	d.Style = style
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, d); err != nil {
 		s.log.Error("writing a page failed", "error", err)

@@ -3,9 +3,7 @@ package login
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	_ "embed" // for the page
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"html/template"
@@ -13,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
+	"github.com/tapis-project/podway/routes/pagelook"
 )
 
 // page is what a person is told when a login does not go on.
@@ -45,16 +44,9 @@ var (
 	//go:embed page.html
 	pageSource string
 
-	//go:embed style.css
-	style string
-
 	pageTemplate = template.Must(template.New("page").Parse(pageSource))
 
-	pagePolicy = func() string {
-		sum := sha256.Sum256([]byte(style))
-		return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-			"'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
-	}()
+	pagePolicy = pagelook.Policy(pagelook.Style, pagelook.NoForms)
 )
 
 // unavailable notes that something does not answer, and returns the page for it.
@@ -71,7 +63,7 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, p page) error {
 	if !strings.Contains(r.Header.Get("Accept"), "text/html") {
 		return pods.Errorf(p.Code, "%s. %s", p.Title, p.Text)
 	}
-	p.Style = template.CSS(style) //nolint:gosec // it is our own
+	p.Style = pagelook.Style
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, p); err != nil {
 		return fmt.Errorf("writing a page: %w", err)
