@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 
+	"github.com/tapis-project/podway/caddymodules/internal/options"
 	"github.com/tapis-project/podway/routes"
 	"github.com/tapis-project/podway/sni"
 )
@@ -43,16 +44,9 @@ func (*AdminAPI) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision finds the app, if it is configured.
-func (a *AdminAPI) Provision(ctx caddy.Context) error {
-	app, err := ctx.AppIfConfigured("podway")
-	if errors.Is(err, caddy.ErrNotConfigured) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	a.app = app.(*App)
-	return nil
+func (a *AdminAPI) Provision(ctx caddy.Context) (err error) {
+	a.app, err = options.App[App](ctx, "podway")
+	return err
 }
 
 // Routes returns the routes of the admin API.

@@ -5,25 +5,12 @@ import (
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/tapis-project/podway/caddymodules/internal/options"
 )
 
-func init() { httpcaddyfile.RegisterGlobalOption("podway", parseOption) }
-
-// parseOption reads the global option podway.
-func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
-	if existing != nil {
-		d.Next()
-		return nil, d.Err("the global option podway was given already")
-	}
-	app := new(App)
-	if err := app.UnmarshalCaddyfile(d); err != nil {
-		return nil, err
-	}
-	return httpcaddyfile.App{Name: "podway", Value: caddyconfig.JSON(app, nil)}, nil
-}
+func init() { options.Register("podway", func() caddyfile.Unmarshaler { return new(App) }) }
 
 // UnmarshalCaddyfile sets up the app from the global option. Syntax:
 //
@@ -60,16 +47,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		}
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume option name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for d.NextBlock(0) {
-		if err := a.unmarshalOption(d); err != nil {
-			return err
-		}
-	}
-	return nil
+	return options.Each(d, a.unmarshalOption)
 }
 
 func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
@@ -102,7 +80,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		}
 		return nil
 	case "grace_period":
-		return unmarshalDuration(d, &a.GracePeriod)
+		return options.Duration(d, &a.GracePeriod)
 	case "park_after":
 		return a.unmarshalParkAfter(d)
 	case "records":
@@ -161,43 +139,7 @@ func (r *Records) unmarshal(d *caddyfile.Dispenser) error {
 func (l *Limits) unmarshal(d *caddyfile.Dispenser) error {
 	numbers := l.byName()
 	durations := map[string]*caddy.Duration{"open_timeout": &l.OpenTimeout, "dial_timeout": &l.DialTimeout}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		name := d.Val()
-		if p, ok := durations[name]; ok {
-			if err := unmarshalDuration(d, p); err != nil {
-				return err
-			}
-			continue
-		}
-		p, ok := numbers[name]
-		if !ok {
-			return d.Errf("unrecognized limit %q", name)
-		}
-		var s string
-		if !d.AllArgs(&s) {
-			return d.ArgErr()
-		}
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			return d.Errf("%s %q is not a number", name, s)
-		}
-		*p = n
-	}
-	return nil
-}
-
-func unmarshalDuration(d *caddyfile.Dispenser, p *caddy.Duration) error {
-	name := d.Val()
-	var s string
-	if !d.AllArgs(&s) {
-		return d.ArgErr()
-	}
-	v, err := caddy.ParseDuration(s)
-	if err != nil {
-		return d.Errf("%s: %v", name, err)
-	}
-	*p = caddy.Duration(v)
-	return nil
+	return options.Limits(d, numbers, durations)
 }
 
 // Interface guards
