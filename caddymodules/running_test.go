@@ -65,12 +65,7 @@ func startEdgeOn(t *testing.T, redisAddr string) *edge {
 	if testing.Short() {
 		t.Skip("starts a whole edge")
 	}
-	// The path of a Unix socket is short, so the test's own folder won't do.
-	dir, err := os.MkdirTemp("", "podway-edge-") //nolint:usetesting // see above
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := parts.ShortDir(t)
 	e := &edge{
 		t: t, dir: dir, port: strconv.Itoa(parts.FreePort(t)),
 		pool: x509.NewCertPool(), pods: map[string][]routes.Route{},
@@ -78,19 +73,20 @@ func startEdgeOn(t *testing.T, redisAddr string) *edge {
 	e.addr = net.JoinHostPort("127.0.0.1", e.port)
 	client := redis.NewClient(&redis.Options{Addr: redisAddr})
 	t.Cleanup(func() { client.Close() })
+	var err error
 	if e.pub, err = redisroutes.NewPublisher(redisroutes.PublisherOptions{Client: client, Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	for name, value := range map[string]string{
 		"PODWAY_EDGE_DIR": dir, "PODWAY_EDGE_PORT": e.port, "PODWAY_REDIS_URL": "redis://" + redisAddr,
-		"PODWAY_EDGE_ADMIN":        "unix/" + filepath.Join(dir, "admin.sock") + "|0600",
 		"PODWAY_EDGE_CA_FILE":      filepath.Join(dir, "ca.crt"),
 		"PODWAY_EDGE_CERTIFICATES": "*.pods.test",
 		"PODWAY_EDGE_LOG":          "FATAL",
-		"HOME":                     dir, // Caddy writes an id of its own there
-		"XDG_DATA_HOME":            dir,
-		"XDG_CONFIG_HOME":          dir,
 	} {
+		t.Setenv(name, value)
+	}
+	for _, setting := range parts.EdgeHome(dir) {
+		name, value, _ := strings.Cut(setting, "=")
 		t.Setenv(name, value)
 	}
 	e.load("1s")
@@ -136,15 +132,11 @@ func (e *edge) readCA() {
 
 // admin asks the admin API and decodes the answer into v.
 func (e *edge) admin(method, path string, v any) (status int, err error) {
-	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(e.dir, "admin.sock"))
-	}}
-	defer tr.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(e.t.Context(), method, "http://localhost"+path, nil)
 	if err != nil {
 		return 0, err
 	}
-	res, err := (&http.Client{Transport: tr, Timeout: limit}).Do(req)
+	res, err := parts.AdminClient(e.dir).Do(req)
 	if err != nil {
 		return 0, err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,13 +70,7 @@ type process struct {
 
 func newProcess(t *testing.T, redisAddr string) *process {
 	t.Helper()
-	// The path of a Unix socket is short, so the test's own folder won't do.
-	dir, err := os.MkdirTemp("", "podway-edge-") //nolint:usetesting // see above
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	p := &process{t: t, dir: dir, port: strconv.Itoa(parts.FreePort(t)), redisAddr: redisAddr, admin: "admin.sock"}
+	p := &process{t: t, dir: parts.ShortDir(t), port: strconv.Itoa(parts.FreePort(t)), redisAddr: redisAddr, admin: "admin.sock"}
 	t.Cleanup(p.clean)
 	return p
 }
@@ -140,12 +132,9 @@ func (p *process) launch() {
 
 func (p *process) awaitReady() {
 	p.t.Helper()
-	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(p.dir, p.admin))
-	}}
-	defer tr.CloseIdleConnections()
+	c := parts.UnixClient(filepath.Join(p.dir, p.admin))
 	parts.Eventually(p.t, limit, func() error {
-		res, err := (&http.Client{Transport: tr, Timeout: limit}).Get("http://localhost/podway/status")
+		res, err := c.Get("http://localhost/podway/status")
 		if err != nil {
 			return err
 		}

@@ -107,12 +107,10 @@ func (m *machine) startEdge(t *testing.T, redisAddr, host string) {
 	t.Helper()
 	cmd := exec.Command(system.Program(t, "edge"), "run", "--config", filepath.Join(system.Repo(), "edge", "Caddyfile.dev"), "--adapter", "caddyfile")
 	cmd.Dir = m.dir
-	cmd.Env = []string{
-		"HOME=" + m.dir, "XDG_DATA_HOME=" + m.dir, "XDG_CONFIG_HOME=" + m.dir,
-		"PODWAY_EDGE_DIR=" + m.dir, "PODWAY_EDGE_CA_FILE=" + m.ca, "PODWAY_EDGE_PORT=" + strconv.Itoa(m.port),
-		"PODWAY_EDGE_ADMIN=unix/" + filepath.Join(m.dir, "admin.sock") + "|0600",
-		"PODWAY_EDGE_CERTIFICATES=*." + zone, "PODWAY_REDIS_URL=redis://" + redisAddr,
-	}
+	cmd.Env = append(parts.EdgeHome(m.dir),
+		"PODWAY_EDGE_DIR="+m.dir, "PODWAY_EDGE_CA_FILE="+m.ca, "PODWAY_EDGE_PORT="+strconv.Itoa(m.port),
+		"PODWAY_EDGE_CERTIFICATES=*."+zone, "PODWAY_REDIS_URL=redis://"+redisAddr,
+	)
 	start(t, cmd)
 	parts.Eventually(t, limit, func() error { return m.shakesHands(host) })
 }

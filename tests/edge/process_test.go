@@ -82,12 +82,7 @@ func startEdge(t testing.TB, redisURL string, options ...string) *edge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The path of a Unix socket is short, so the test's own folder won't do.
-	dir, err := os.MkdirTemp("", "podway-edge-") //nolint:usetesting // see above
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := &edge{t: t, dir: dir, port: strconv.Itoa(parts.FreePort(t))}
+	e := &edge{t: t, dir: parts.ShortDir(t), port: strconv.Itoa(parts.FreePort(t))}
 	t.Cleanup(e.end)
 	e.configure(options)
 	e.run(bin, redisURL)
@@ -122,14 +117,12 @@ func (e *edge) run(bin, redisURL string) {
 	e.cmd = exec.Command(bin, "run", "--config", "Caddyfile", "--adapter", "caddyfile")
 	e.cmd.Dir = e.dir
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	e.cmd.Env = []string{
-		"HOME=" + e.dir, "XDG_DATA_HOME=" + e.dir, "XDG_CONFIG_HOME=" + e.dir,
-		"PODWAY_EDGE_ADMIN=unix/" + e.file("admin.sock") + "|0600",
-		"PODWAY_EDGE_BIND=127.0.0.1", "PODWAY_EDGE_PORT=" + e.port,
-		"PODWAY_EDGE_METRICS_PORT=" + strconv.Itoa(parts.FreePort(e.t)),
+	e.cmd.Env = append(parts.EdgeHome(e.dir),
+		"PODWAY_EDGE_BIND=127.0.0.1", "PODWAY_EDGE_PORT="+e.port,
+		"PODWAY_EDGE_METRICS_PORT="+strconv.Itoa(parts.FreePort(e.t)),
 		"PODWAY_EDGE_CERTIFICATES=*.pods.test", "PODWAY_EDGE_UPSTREAMS=127.0.0.0/8", "PODWAY_EDGE_GRACE=1s",
-		"PODWAY_EDGE_SNAPSHOT=" + e.file("routes.snap"), "PODWAY_REDIS_URL=" + redisURL,
-	}
+		"PODWAY_EDGE_SNAPSHOT="+e.file("routes.snap"), "PODWAY_REDIS_URL="+redisURL,
+	)
 	e.cmd.Stdout, e.cmd.Stderr = log, log
 	if err := e.cmd.Start(); err != nil {
 		e.t.Fatal(err)
@@ -160,20 +153,15 @@ func (e *edge) end() {
 	if e.t.Failed() {
 		e.t.Logf("end of the log of the edge:\n%s", log[max(0, len(log)-4<<10):])
 	}
-	_ = os.RemoveAll(e.dir)
 }
 
 // admin asks the admin API and returns the answer.
 func (e *edge) admin(method, path string) ([]byte, error) {
-	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", e.file("admin.sock"))
-	}}
-	defer tr.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(context.Background(), method, "http://localhost"+path, nil)
 	if err != nil {
 		return nil, err
 	}
-	res, err := (&http.Client{Transport: tr, Timeout: limit}).Do(req)
+	res, err := parts.AdminClient(e.dir).Do(req)
 	if err != nil {
 		return nil, err
 	}

@@ -196,14 +196,7 @@ func (s *System) WaitLive(pods ...string) {
 }
 
 func (s *System) live(pod string) error {
-	socket := filepath.Join(s.Dir, "edge", "admin.sock")
-	c := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		},
-	}}
-	resp, err := c.Get("http://edge/podway/routes/" + Host(pod))
+	resp, err := parts.AdminClient(filepath.Join(s.Dir, "edge")).Get("http://edge/podway/routes/" + Host(pod))
 	if err != nil {
 		return err
 	}
