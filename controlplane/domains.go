@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tapis-project/podway/controlplane/internal/certificates"
 	"github.com/tapis-project/podway/controlplane/internal/config"
 	"github.com/tapis-project/podway/controlplane/internal/domains"
 	"github.com/tapis-project/podway/controlplane/internal/pods"
@@ -19,6 +20,17 @@ type domainOptions struct {
 
 func newDomainOptions(c config.Config) domainOptions {
 	return domainOptions{servers: c.DNSServers, recheck: time.Duration(c.DomainRecheck) * time.Second}
+}
+
+// withCertificates returns what the leader does: run, and beside it the lines that
+// action logs get about certificates.
+func (p parts) withCertificates(run func(context.Context) error, certs *certificates.Watcher) func(context.Context) error {
+	return func(ctx context.Context) error {
+		group, ctx := errgroup.WithContext(ctx)
+		group.Go(func() error { return run(ctx) })
+		group.Go(func() error { return certs.Report(ctx, certificates.Reports{Store: p.store, Tenants: p.identity}) })
+		return group.Wait()
+	}
 }
 
 // withDomains returns what the leader does: run, and beside it the checks of

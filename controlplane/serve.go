@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tapis-project/podway/controlplane/internal/api"
+	"github.com/tapis-project/podway/controlplane/internal/certificates"
 	"github.com/tapis-project/podway/controlplane/internal/config"
 	"github.com/tapis-project/podway/controlplane/internal/files"
 	"github.com/tapis-project/podway/controlplane/internal/local"
@@ -142,6 +143,7 @@ type parts struct {
 // partsStore is everything that is kept.
 type partsStore interface {
 	api.Store
+	pods.EventStore
 	login.Store
 }
 
@@ -178,26 +180,43 @@ func run(ctx context.Context, p parts) error {
 		AfterFullPass: publisher.Complete, Logger: p.log,
 	})
 
+	certs, err := certificates.NewWatcher(certificates.Options{Client: client, Namespace: p.namespace, Logger: p.log})
+	if err != nil {
+		return err
+	}
+
+	wakes, err := redisroutes.NewWakes(client, p.namespace, p.log)
+	if err != nil {
+		return err
+	}
+
 	group, ctx := errgroup.WithContext(ctx)
+	// Requests under way go on when ctx ends, for as long as Shutdown waits for them.
+	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
+	defer endRequests()
 	server := &http.Server{
 		Handler: rootHandler(p, api.New(api.Deps{
-			Store: p.store, Files: keeper, Cluster: p.cluster, Identity: p.identity, Login: loginOf(logins), EdgePort: p.edgePort, Settings: p.settings, Wake: reconciler.Enqueue,
+			Store: p.store, Files: keeper, Cluster: p.cluster, Identity: p.identity, Login: loginOf(logins), EdgePort: p.edgePort, Settings: p.settings, Wake: wakeAll(reconciler, wakes), Certificate: certs.Certificate,
 			MutationsPerMinute: p.mutations, CORSOrigins: p.origins, Version: version, Logger: p.log,
 		})),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		BaseContext:       func(net.Listener) context.Context { return requests },
 		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
 	group.Go(func() error {
-		work := p.withDomains(reconciler.Run, reconciler.Enqueue)
+		work := p.withDomains(p.withCertificates(reconciler.Run, certs), reconciler.Enqueue)
 		if p.lead == nil {
 			return work(ctx)
 		}
 		return p.lead(ctx, work)
 	})
 	group.Go(func() error { return keeper.Run(ctx) })
+	group.Go(func() error {
+		return wakes.Run(ctx, func(tenant, pod string) { reconciler.Enqueue(pods.Key{Tenant: tenant, ID: pods.ID(pod)}) })
+	})
+	group.Go(func() error { return certs.Run(ctx) })
 	if logins != nil {
 		group.Go(func() error { return logins.Run(ctx) })
 	}
@@ -222,6 +241,15 @@ func run(ctx context.Context, p parts) error {
 		return err
 	}
 	return nil
+}
+
+// wakeAll returns what has a pod that was written looked at, by this control plane if
+// it leads, and by the one that does.
+func wakeAll(r *reconcile.Reconciler, w *redisroutes.Wakes) func(pods.Key) {
+	return func(k pods.Key) {
+		r.Enqueue(k)
+		w.Send(k.Tenant, string(k.ID))
+	}
 }
 
 // templatesOf returns what finds the definitions of the templates that a pod

@@ -5,10 +5,18 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // MaxClientCAs bounds the authorities of one route.
-const MaxClientCAs = 16
+const MaxClientCAs = 10
+
+// ValidateClientCA says what is wrong with the PEM certificates of authorities in
+// [Route.ClientCA]. The error never quotes the text: it could be a private key.
+func ValidateClientCA(text string) error {
+	_, err := parseClientCA(text)
+	return err
+}
 
 // parseClientCA reads the PEM certificates of authorities.
 func parseClientCA(text string) (*x509.CertPool, error) {
@@ -33,6 +41,9 @@ func parseClientCA(text string) (*x509.CertPool, error) {
 	}
 	if n == 0 {
 		return nil, errors.New("it holds no PEM certificate")
+	}
+	if n < strings.Count(text, "-----BEGIN ") {
+		return nil, fmt.Errorf("block %d is no complete PEM", n+1)
 	}
 	if n > MaxClientCAs {
 		return nil, fmt.Errorf("%d certificates given, at most %d are allowed", n, MaxClientCAs)

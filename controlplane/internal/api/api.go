@@ -35,6 +35,10 @@ type Deps struct {
 	// Login logs visitors of pods in. Nil: nobody can.
 	Login Login
 
+	// Certificate tells what is known of the certificate of a host. It must not
+	// block. Nil: nothing is known of any.
+	Certificate func(host string) pods.Certificate
+
 	// EdgePort is the port in the addresses of pods. Default: 443.
 	EdgePort int
 
@@ -88,6 +92,9 @@ func New(d Deps) http.Handler {
 	}
 	if d.Wake == nil {
 		d.Wake = func(pods.Key) {}
+	}
+	if d.Certificate == nil {
+		d.Certificate = func(string) pods.Certificate { return pods.Certificate{} }
 	}
 	if d.Limiter == nil {
 		d.Limiter = NewMemoryLimiter(d.MutationsPerMinute, d.Now)

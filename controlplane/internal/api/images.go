@@ -198,6 +198,42 @@ func skippedNotice(asked []pods.NewImage, added []pods.AllowedImage) string {
 	}
 }
 
+// updateImage changes who may run an image, and what is said about it. Pods that
+// run it go on.
+func (s *server) updateImage(r *request) (answer, error) {
+	name := r.param("image_id")
+	patch, err := pods.DecodeImagePatch(r.body)
+	if err != nil {
+		return answer{}, invalid(err)
+	}
+	a, err := s.Store.Image(r.Context(), name)
+	if pods.ErrorCode(err) == pods.NotFound {
+		if s.unlistedImage(name).status == "" {
+			return answer{}, byOperator(name, "changed")
+		}
+		return s.unlistedImage(name), nil
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	changed := patch.Apply(a)
+	if changed.Description == a.Description && slices.Equal(changed.Tenants, a.Tenants) {
+		return answer{
+			message: "Incoming data made no changes to image. Is incoming data equal to current data?",
+			result:  pods.NewImageView(a), status: failure,
+		}, nil
+	}
+	if changed, err = s.Store.UpdateImage(r.Context(), changed); err != nil {
+		return answer{}, err
+	}
+	return answer{message: "Image updated successfully.", result: pods.NewImageView(changed)}, nil
+}
+
+// byOperator is the error of who would change an image of the settings.
+func byOperator(name, what string) error {
+	return pods.Errorf(pods.Conflict, "Image %s is allowed by the operator's settings, not by the list. It can't be %s here.", shorten(name), what)
+}
+
 // deleteImage takes an image from the list. Pods that run it go on.
 func (s *server) deleteImage(r *request) (answer, error) {
 	name := r.param("image_id")
@@ -208,8 +244,7 @@ func (s *server) deleteImage(r *request) (answer, error) {
 	case pods.ErrorCode(err) != pods.NotFound:
 		return answer{}, err
 	case s.unlistedImage(name).status == "":
-		return answer{}, pods.Errorf(pods.Conflict,
-			"Image %s is allowed by the operator's settings, not by the list. It can't be deleted here.", shorten(name))
+		return answer{}, byOperator(name, "deleted")
 	default:
 		return answer{
 			message: fmt.Sprintf("Image with id %s not found - not deleted.", shorten(name)), result: "", status: failure,

@@ -59,6 +59,26 @@ func TestImageWire(t *testing.T) {
 			"an object instead of a list", "POST", "/v3/pods/images/bulk", `{"image":"c"}`, 400,
 			`{"message":["body: value is not a valid list; a JSON list was expected. Got dict."],"metadata":{},"result":null,"status":"error","version":"test"}`,
 		},
+		{
+			"a change", "PUT", "/v3/pods/images/docker.io/a/b", `{"tenants":["dev","-other"],"description":null}`, 200,
+			envelopeOK("Image updated successfully.", strings.ReplaceAll(wireImage, `["**"]`, `["dev","-other"]`)),
+		},
+		{
+			"no change", "PUT", "/v3/pods/images/a/b", `{"tenants":["**"],"description":"x"}`, 200,
+			`{"message":"Incoming data made no changes to image. Is incoming data equal to current data?","metadata":{},"result":` + wireImage + `,"status":"error","version":"test"}`,
+		},
+		{
+			"a change to what is none", "PUT", "/v3/pods/images/a/b", `{"tenants":["a b"],"image":"c"}`, 400,
+			`{"message":["body, image: extra fields not permitted","tenants: tenants must hold tenant ids, '-' and a tenant id for all but that one, '*' for the main tenants or '**' for every tenant. Got 'a b'"],"metadata":{},"result":null,"status":"error","version":"test"}`,
+		},
+		{
+			"a change of one that is not there", "PUT", "/v3/pods/images/x/y", `{"tenants":["**"]}`, 200,
+			`{"message":"Image with id x/y not found.","metadata":{},"result":"","status":"error","version":"test"}`,
+		},
+		{
+			"a change of one of the settings", "PUT", "/v3/pods/images/postgres", `{"tenants":["**"]}`, 409,
+			`{"message":"Image postgres is allowed by the operator's settings, not by the list. It can't be changed here.","metadata":{},"result":null,"status":"error","version":"test"}`,
+		},
 		{"a deletion", "DELETE", "/v3/pods/images/a/b", "", 200, envelopeOK("Image successfully deleted.", `"a/b"`)},
 		{
 			"a deletion of one that is not there", "DELETE", "/v3/pods/images/x/y", "", 200,
@@ -127,5 +147,6 @@ func TestOnlyTrustedAdminsChangeImages(t *testing.T) {
 	f := newFixture(t, func(d *Deps) { d.Settings.AdminTenants = []string{"main"} })
 	f.want(http.StatusForbidden, "POST", "/v3/pods/images", "admin", `{"image":"a/b"}`)
 	f.want(http.StatusForbidden, "POST", "/v3/pods/images", "owner@main", `{"image":"a/b"}`)
+	f.want(http.StatusForbidden, "PUT", "/v3/pods/images/a/b", "admin", `{"tenants":["**"]}`)
 	f.want(http.StatusOK, "POST", "/v3/pods/images", "admin@main", `{"image":"a/b"}`)
 }

@@ -20,6 +20,9 @@ type Login interface {
 	// own host. apiHost is the host that was asked. NotFound if nobody can.
 	LoginURL(ctx context.Context, apiHost, pod, net string) (string, error)
 
+	// ShareURL is the same for a link or a password.
+	ShareURL(ctx context.Context, apiHost, pod, net string) (string, error)
+
 	// LogoutEverywhere ends all sessions of a user, at all pods. Unavailable if that
 	// is not known to have worked.
 	LogoutEverywhere(ctx context.Context, tenant, user string) error

@@ -41,6 +41,11 @@ func (f *fakeLogin) LoginURL(_ context.Context, apiHost, pod, net string) (strin
 	return "https://" + net + "." + pod + "." + apiHost + "/.podway/login", nil
 }
 
+func (f *fakeLogin) ShareURL(ctx context.Context, apiHost, pod, net string) (string, error) {
+	to, err := f.LoginURL(ctx, apiHost, pod, net)
+	return strings.Replace(to, "/login", "/share", 1), err
+}
+
 func (f *fakeLogin) LogoutEverywhere(_ context.Context, tenant, user string) error {
 	if f.away {
 		return pods.Errorf(pods.Unavailable, "away")

@@ -41,8 +41,12 @@ type execCommands struct {
 // shown.
 type newNetworking struct {
 	pods.NetDef
-	URL                  string `json:"url,omitzero"`
-	CustomDomainVerified bool   `json:"custom_domain_verified,omitzero"`
+	URL                       string         `json:"url,omitzero"`
+	CustomDomainVerified      bool           `json:"custom_domain_verified,omitzero"`
+	CertState                 string         `json:"cert_state,omitzero"`
+	CertReady                 bool           `json:"cert_ready,omitzero"`
+	CertProvisioningStartedAt pods.Timestamp `json:"cert_provisioning_started_at,omitzero" null:"true"`
+	CertReadyAt               pods.Timestamp `json:"cert_ready_at,omitzero" null:"true"`
 }
 
 // fileContent is a file of a multipart form.
@@ -94,6 +98,7 @@ var inputNames = map[reflect.Type]string{
 	reflect.TypeFor[templateDefinition]():    "TemplateTagPodDefinition",
 	reflect.TypeFor[newTemplateTagFromPod](): "NewTemplateTagFromPod",
 	reflect.TypeFor[newImage]():              "NewImage",
+	reflect.TypeFor[updateImageBody]():       "UpdateImage",
 	reflect.TypeFor[resetFields]():           "ResetFields",
 	reflect.TypeFor[uploadToJupyter]():       "BodyUploadToJupyter",
 	reflect.TypeFor[newVolume]():             "NewVolume",

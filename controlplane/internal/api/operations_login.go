@@ -53,7 +53,7 @@ func loginOperations() []operation {
 		},
 		{
 			id: "create_access_token", method: http.MethodPost, pattern: "/pods/{pod_id}/access-tokens",
-			kind: kindPod, level: pods.LevelAdmin, body: true, changes: true, handle: (*server).createAccessToken,
+			kind: kindPod, level: pods.LevelUser, body: true, changes: true, handle: (*server).createAccessToken,
 			about: about{
 				tag: tagLogin, summary: "Make a link or a password that leads to a pod",
 				details: "For people without an account. It counts at the http entries that the pod has now, while they have `access_gate` set. " +
@@ -64,7 +64,7 @@ func loginOperations() []operation {
 		},
 		{
 			id: "delete_access_token", method: http.MethodDelete, pattern: "/pods/{pod_id}/access-tokens/{token_id}",
-			kind: kindPod, level: pods.LevelAdmin, changes: true, handle: (*server).deleteAccessToken,
+			kind: kindPod, level: pods.LevelUser, changes: true, handle: (*server).deleteAccessToken,
 			about: about{
 				tag: tagLogin, summary: "Revoke a link or a password", details: "Visitors who have used it are out at once.",
 				returns: envelopeOf("AccessTokensResponse", []accessToken{}),

@@ -33,5 +33,30 @@ func proxyOperations() []operation {
 				returns: envelopeOf("PodAuthResponse", ""),
 			},
 		},
+		{
+			id: "pod_gate", method: http.MethodGet, pattern: "/pods/{pod_id_net}/gate",
+			open: true, handle: (*server).podGate,
+			about: gateAbout("Send a visitor to where links and passwords are used"),
+		},
+		{
+			id: "pod_gate_redeem", method: http.MethodGet, pattern: "/pods/{pod_id_net}/gate/redeem",
+			open: true, handle: (*server).podGate,
+			about: gateAbout("Send a visitor with a link to where it is used"),
+		},
+		{
+			id: "pod_gate_redeem_password", method: http.MethodPost, pattern: "/pods/{pod_id_net}/gate/redeem",
+			open: true, changes: true, handle: (*server).podGate,
+			about: gateAbout("Send a visitor with a password to where it is used"),
+		},
+	}
+}
+
+// gateAbout tells of the operations that send visitors to a pod's own host.
+func gateAbout(summary string) about {
+	return about{
+		tag: tagLogin, summary: summary,
+		details: "That is at the pod's own host: people are sent there (302), with the secret in `access`, and programs get 401. The pod has to have `access_gate` set.",
+		query:   []param{textParam("access", "Secret of a link.")},
+		returns: envelopeOf("PodAuthResponse", ""), errors: []int{http.StatusUnauthorized, http.StatusNotFound}, sendsOn: true,
 	}
 }

@@ -214,6 +214,16 @@ func imageOperations() []operation {
 			},
 		},
 		{
+			id: "update_image", method: http.MethodPut, pattern: "/pods/images/{image_id}", rest: true,
+			admin: true, body: true, changes: true, handle: (*server).updateImage,
+			about: about{
+				tag: tagImages, summary: "Change which tenants may run an image",
+				details: "For admins. Pods that run it go on. The fields in the body replace what was set. " +
+					"One that is not in the list is answered with `status` `error` and HTTP status 200.",
+				body: updateImageBody{}, example: `{"tenants":["**","-dev"]}`, returns: envelopeOf("ImageOrNothingResponse", imageOrNothing{}),
+			},
+		},
+		{
 			id: "delete_image", method: http.MethodDelete, pattern: "/pods/images/{image_id}", rest: true,
 			admin: true, changes: true, handle: (*server).deleteImage,
 			about: about{

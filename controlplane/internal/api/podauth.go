@@ -74,20 +74,32 @@ func (s *server) refusedVisitor(r *request, err error) (answer, error) {
 
 // toLogin sends a person to the login at the pod's own host.
 func (s *server) toLogin(r *request) (answer, error) {
-	pod, net, named := strings.Cut(r.param("pod_id_net"), "-")
-	if !named {
-		net = defaultKey
-	}
+	pod, net := netOf(r.param("pod_id_net"))
 	to, err := s.Login.LoginURL(r.Context(), r.Host, pod, net)
 	if err != nil {
 		return answer{}, err
 	}
+	return sendOn(to), nil
+}
+
+// sendOn sends a person to another page. That one is got, whatever the method here.
+func sendOn(to string) answer {
 	return answer{stream: func(w http.ResponseWriter) error {
 		w.Header().Set("Location", to)
 		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Referrer-Policy", "no-referrer") // it may hold a secret
 		w.WriteHeader(http.StatusFound)
 		return nil
-	}}, nil
+	}}
+}
+
+// netOf takes "<pod_id>-<key>" apart; without a key it is "default".
+func netOf(idNet string) (pod, key string) {
+	pod, key, named := strings.Cut(idNet, "-")
+	if !named {
+		key = defaultKey
+	}
+	return pod, key
 }
 
 // gatedEntry returns the pod that the path names with a networking entry of it.
@@ -116,10 +128,7 @@ func (s *server) entry(ctx context.Context, t pods.Tenant, p pods.Pod, idNet str
 	if err != nil {
 		return pods.Networking{}, false, err
 	}
-	_, key, named := strings.Cut(idNet, "-")
-	if !named {
-		key = defaultKey
-	}
+	_, key := netOf(idNet)
 	n, ok := e.Networking[key]
 	return n, ok, nil
 }

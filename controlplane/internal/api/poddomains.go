@@ -25,13 +25,16 @@ type podDomain struct {
 	LastChecked pods.Timestamp   `json:"last_checked"`
 	NextCheck   pods.Timestamp   `json:"next_check"`
 	Reason      string           `json:"reason"`
+	CertState   pods.CertState   `json:"cert_state"`
+	CertReason  string           `json:"cert_reason"`
 }
 
-func newPodDomain(tenantDomain string, c pods.DomainClaim) podDomain {
+func newPodDomain(tenantDomain string, c pods.DomainClaim, cert pods.Certificate) podDomain {
 	return podDomain{
 		Domain: c.Domain, Net: c.Net, State: c.State, RecordName: c.RecordName(), RecordValue: c.Token,
 		Target:      routes.PodHost(tenantDomain, string(c.Pod.ID), c.Net),
 		LastChecked: pods.AtPtr(c.LastChecked), NextCheck: pods.AtPtr(c.NextCheck), Reason: c.Reason,
+		CertState: cert.State, CertReason: cert.Reason,
 	}
 }
 
@@ -47,9 +50,18 @@ func (s *server) domainsAnswer(r *request, message string) (answer, error) {
 	}
 	result := make([]podDomain, 0, len(claims))
 	for _, c := range claims {
-		result = append(result, newPodDomain(r.who.Tenant.Domain(), c))
+		result = append(result, newPodDomain(r.who.Tenant.Domain(), c, s.domainCertificate(c)))
 	}
 	return answer{message: message, result: result}, nil
+}
+
+// domainCertificate is the certificate of a custom domain. One that is not
+// verified has none: what the edges still know of it is about an earlier owner.
+func (s *server) domainCertificate(c pods.DomainClaim) pods.Certificate {
+	if c.State != pods.DomainVerified {
+		return pods.Certificate{}
+	}
+	return s.Certificate(c.Domain)
 }
 
 // checkPodDomains has the custom domains of a pod checked soon.
@@ -76,13 +88,7 @@ func (s *server) checkPodDomains(r *request) (answer, error) {
 // verified. It asks the store only if there are any. What was done stays done if
 // that fails, so the answer says so in a warning.
 func (s *server) showVerified(r *request, a *answer) {
-	var views []pods.View
-	switch result := a.result.(type) {
-	case pods.View:
-		views = []pods.View{result}
-	case []pods.View:
-		views = result
-	}
+	views := podViews(a)
 	views = slices.DeleteFunc(slices.Clone(views), func(v pods.View) bool { return !hasDomain(v) })
 	if len(views) == 0 {
 		return
@@ -98,6 +104,30 @@ func (s *server) showVerified(r *request, a *answer) {
 		return
 	}
 	markVerified(views, claims)
+}
+
+// podViews returns the pods in an answer.
+func podViews(a *answer) []pods.View {
+	switch result := a.result.(type) {
+	case pods.View:
+		return []pods.View{result}
+	case []pods.View:
+		return result
+	default:
+		return nil
+	}
+}
+
+// showCertificates notes in an answer with pods what is known of their
+// certificates.
+func (s *server) showCertificates(a *answer) {
+	for _, v := range podViews(a) {
+		for key, n := range v.Networking {
+			if n.Protocol != pods.NetLocalOnly {
+				v.Networking[key] = n.WithCertificate(s.Certificate(n.URL))
+			}
+		}
+	}
 }
 
 // markVerified sets CustomDomainVerified in views of pods of one tenant.

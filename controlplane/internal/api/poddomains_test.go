@@ -155,3 +155,50 @@ func TestATagMadeOfAPodLeavesItsDomainOut(t *testing.T) {
 		t.Errorf("got %s, want no custom domain", r.body)
 	}
 }
+
+func TestCertificatesAreShown(t *testing.T) {
+	known := map[string]pods.Certificate{
+		"web.pods.dev.example.org": {State: pods.CertReady, Since: noon},
+		"www.example.org":          {State: pods.CertFailed, Since: noon, Reason: "no such host"},
+		"new.pods.dev.example.org": {State: pods.CertProvisioning, Since: noon},
+		"own.pods.dev.example.org": {State: pods.CertReady, Since: noon},
+	}
+	f := newFixture(t, func(d *Deps) { d.Certificate = func(host string) pods.Certificate { return known[host] } })
+	web := f.put("web", shared)
+	f.want(http.StatusOK, http.MethodPut, "/v3/pods/web", "owner", domainBody)
+	f.put("new")
+	f.put("own", func(p *pods.Pod) {
+		p.Definition.Networking = pods.Set(map[string]pods.NetDef{"default": {Protocol: pods.Set("local_only")}})
+	})
+	at := pods.At(noon).String()
+	for _, tt := range []struct{ name, path, want string }{
+		{"a ready one", "/v3/pods/web", `"cert_state":"ready","cert_ready":true,"cert_provisioning_started_at":null,"cert_ready_at":"` + at + `"`},
+		{"one on its way, in a list", "/v3/pods?search=new", `"cert_state":"provisioning","cert_ready":false,"cert_provisioning_started_at":"` + at + `","cert_ready_at":null`},
+		{"that of a host which has no route", "/v3/pods/own/derived", `"cert_state":"","cert_ready":false,"cert_provisioning_started_at":null,"cert_ready_at":null`},
+		{"none of a custom domain that is not verified", "/v3/pods/web/domains", `"cert_state":"","cert_reason":""`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if r := f.want(http.StatusOK, http.MethodGet, tt.path, "owner", ""); !strings.Contains(r.body, tt.want) {
+				t.Errorf("got %s, want %s in it", r.body, tt.want)
+			}
+		})
+	}
+	f.verify(web.Key)
+	if got := f.domains("web", "reader"); got[0].CertState != pods.CertFailed || got[0].CertReason != "no such host" {
+		t.Errorf("got %+v, want a failed certificate and why", got[0])
+	}
+	// What was shown can be sent back, and is no change.
+	r := f.want(http.StatusOK, http.MethodGet, "/v3/pods/web", "owner", "")
+	var view pods.View
+	if err := json.Unmarshal(r.envelope(t).Result, &view); err != nil {
+		t.Fatal(err)
+	}
+	back, err := json.Marshal(map[string]any{"networking": view.Networking})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = f.want(http.StatusOK, http.MethodPut, "/v3/pods/web", "owner", string(back))
+	if r.envelope(t).Status != failure { // it is not said to have changed anything
+		t.Errorf("got %s, want no change", r.body)
+	}
+}

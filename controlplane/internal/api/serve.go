@@ -191,6 +191,7 @@ func (s *server) call(w http.ResponseWriter, r *http.Request, op *operation) (an
 	a, err := op.handle(s, req)
 	if err == nil {
 		s.showVerified(req, &a)
+		s.showCertificates(&a)
 	}
 	return a, err
 }

@@ -49,6 +49,11 @@ type newImage struct {
 	Description string   `json:"description,omitzero"`
 }
 
+type updateImageBody struct {
+	Tenants     []string `json:"tenants,omitzero" null:"true"`
+	Description string   `json:"description,omitzero" null:"true"`
+}
+
 type resetFields struct {
 	Fields []string `json:"fields"`
 }

@@ -71,6 +71,7 @@ type volumeMount struct {
 	ConfigContent     string `json:"config_content,omitempty"`
 	ConfigFilename    string `json:"config_filename,omitempty"`
 	ConfigPermissions string `json:"config_permissions,omitempty"`
+	ConfigUpdateMode  string `json:"config_update_mode,omitempty"`
 }
 
 // newVolumeMount is a mount as it is sent: null removes one.
@@ -86,4 +87,5 @@ type mountOverride struct {
 	ConfigContent     pods.Opt[string] `json:"config_content,omitzero"`
 	ConfigFilename    pods.Opt[string] `json:"config_filename,omitzero"`
 	ConfigPermissions pods.Opt[string] `json:"config_permissions,omitzero"`
+	ConfigUpdateMode  pods.Opt[string] `json:"config_update_mode,omitzero"`
 }

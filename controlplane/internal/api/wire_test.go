@@ -13,14 +13,14 @@ import (
 const wirePod = `{"pod_id":"web","image":"podway/hello","template":"","description":"DESCRIPTION","command":null,"arguments":null,` +
 	`"environment_variables":{},"status_requested":"REQUESTED_STATUS","volume_mounts":{},` +
 	`"time_to_stop_default":43200,"time_to_stop_instance":null,` +
-	`"networking":{"default":{"protocol":"http","port":5000,"url":"web.pods.dev.example.org","ip_allow_list":[],` +
+	`"networking":{"default":{"protocol":"http","port":5000,"url":"web.pods.dev.example.org","ip_allow_list":[],"client_ca":"",` +
 	`"tapis_auth":false,"tapis_auth_response_headers":{},"tapis_auth_allowed_users":["*"],"tapis_auth_return_path":"/",` +
 	`"tapis_auth_excluded_paths":[],"tapis_auth_excluded_path_regex":[],` +
 	`"access_gate":false,"access_gate_return_path":"/",` +
 	`"cors_allow_origins":[],"cors_allow_methods":[],"cors_allow_headers":[],"cors_allow_credentials":false,"cors_max_age":100,` +
 	`"proxy_compression":true,"proxy_compression_encodings":["zstd","br","gzip"],` +
 	`"proxy_compression_excluded_content_types":[],"proxy_compression_min_response_body_bytes":1024,` +
-	`"custom_domain":"","custom_domain_verified":false,"tapis_ui_uri":"","tapis_ui_uri_redirect":false,"tapis_ui_uri_description":""}},` +
+	`"cert_state":"","cert_ready":false,"cert_provisioning_started_at":null,"cert_ready_at":null,"custom_domain":"","custom_domain_verified":false,"tapis_ui_uri":"","tapis_ui_uri_redirect":false,"tapis_ui_uri_description":""}},` +
 	`"resources":{"cpu_request":250,"cpu_limit":2000,"mem_request":256,"mem_limit":3072,"gpus":0},"compute_queue":"default",` +
 	`"time_to_stop_ts":null,"status":"POD_STATUS","status_container":{},"networking_live":false,` +
 	`"creation_ts":"2025-07-21T12:00:00.723000","update_ts":"2025-07-21T12:00:00.723000","start_instance_ts":null}`

@@ -96,23 +96,41 @@ func (s *Service) LogoutEverywhere(ctx context.Context, tenant, user string) err
 // NotFound if there is no pod behind it that asks for a login of the tenant whose
 // API is at apiHost.
 func (s *Service) LoginURL(ctx context.Context, apiHost, pod, net string) (string, error) {
+	return s.placeAt(ctx, apiHost, pod, net, "login", func(r routes.Route) bool { return r.Gate != nil })
+}
+
+// ShareURL returns where people use a link or a password for the pod at a host: at
+// that host. NotFound if there is no pod behind it that is shared, of the tenant
+// whose API is at apiHost.
+func (s *Service) ShareURL(ctx context.Context, apiHost, pod, net string) (string, error) {
+	return s.placeAt(ctx, apiHost, pod, net, "share", func(r routes.Route) bool { return r.AccessGate != nil })
+}
+
+// placeAt returns the address of a page of the edge at a pod's host, which has to
+// have a route that asks for it.
+func (s *Service) placeAt(ctx context.Context, apiHost, pod, net, page string, asks func(routes.Route) bool) (string, error) {
 	t, err := s.Tapis.TenantAt(ctx, apiHost)
 	if err != nil {
 		return "", err
 	}
 	host := routes.PodHost(t.Domain(), pod, net)
-	gated, err := s.gated(ctx, t.ID, host)
+	there, err := s.routed(ctx, t.ID, host, asks)
 	switch {
 	case err != nil:
 		return "", &pods.Error{Code: pods.Unavailable, Messages: []string{"The login is not available. Please try again."}, Cause: err}
-	case !gated:
-		return "", pods.Errorf(pods.NotFound, "There is no pod that asks for a login at '%s'", host)
+	case !there:
+		return "", pods.Errorf(pods.NotFound, "There is no pod that asks for a %s at '%s'", page, host)
 	}
-	return "https://" + host + port(strconv.Itoa(cmp.Or(s.EdgePort, 443))) + "/.podway/login", nil
+	return "https://" + host + port(strconv.Itoa(cmp.Or(s.EdgePort, 443))) + "/.podway/" + page, nil
 }
 
 // gated reports whether a host leads to a pod of a tenant that asks for a login.
 func (s *Service) gated(ctx context.Context, tenant, host string) (bool, error) {
+	return s.routed(ctx, tenant, host, func(r routes.Route) bool { return r.Gate != nil })
+}
+
+// routed reports whether a host has a route of a tenant that asks for something.
+func (s *Service) routed(ctx context.Context, tenant, host string, asks func(routes.Route) bool) (bool, error) {
 	if routes.NormalizeHost(host) != host || host == "" {
 		return false, nil
 	}
@@ -120,5 +138,5 @@ func (s *Service) gated(ctx context.Context, tenant, host string) (bool, error) 
 	if err != nil {
 		return false, fmt.Errorf("looking up route: %w", err)
 	}
-	return ok && r.Tenant == tenant && r.Gate != nil, nil
+	return ok && r.Tenant == tenant && asks(r), nil
 }

@@ -500,6 +500,12 @@ func TestWhereAPersonLogsIn(t *testing.T) {
 	if want := "https://" + host + "/.podway/login"; err != nil || got != want {
 		t.Errorf("got %q and %v, want %q", got, err, want)
 	}
+	if got, err := f.login.ShareURL(t.Context(), "dev.localhost:8000", "shared", "default"); err != nil || got != "https://shared.pods.dev.localhost/.podway/share" {
+		t.Errorf("got %q and %v, want the page for shares", got, err)
+	}
+	if _, err := f.login.ShareURL(t.Context(), "dev.localhost:8000", "web", "default"); pods.ErrorCode(err) != pods.NotFound {
+		t.Errorf("got %v for a share of a pod that has none", err)
+	}
 	for _, pod := range []string{"open", "none"} {
 		if _, err := f.login.LoginURL(t.Context(), "dev.localhost:8000", pod, "default"); pods.ErrorCode(err) != pods.NotFound {
 			t.Errorf("%s: got %v", pod, err)

@@ -63,7 +63,7 @@ func (b *Binder) Bind(ctx context.Context, p Pod, e Effective, w *Workload) erro
 	}
 	FillSecrets(w.Env, values)
 	FillConfigs(w.VolumeMounts, values)
-	return nil
+	return b.keepConfigs(ctx, p, w.VolumeMounts)
 }
 
 // Reveal returns the values of a pod's secret_map for somebody to look at, which

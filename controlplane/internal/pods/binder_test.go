@@ -88,6 +88,13 @@ func (f *fakeOutside) KeepPodSecrets(_ context.Context, _ Key, _ string, values 
 	return got, nil
 }
 
+func (f *fakeOutside) DropPodSecrets(_ context.Context, _ Key, _ string, names ...string) error {
+	for _, name := range names {
+		delete(f.kept, name)
+	}
+	return nil
+}
+
 func (f *fakeOutside) SetBindings(_ context.Context, _ Key, _ string, bs []Binding, _ map[string]string) error {
 	f.bindings = bs
 	return nil
@@ -198,6 +205,52 @@ func TestGeneratedValuesAreMadeOnce(t *testing.T) {
 	}
 	if longer := define("${pods:random:40}"); len(longer["KEY"]) != 40 || longer["TWO"] != first["TWO"] {
 		t.Errorf("got %v, want another value of another length", longer)
+	}
+}
+
+func TestAFileWrittenOnceStays(t *testing.T) {
+	f := newFakeOutside()
+	start := func(text, mode string) string {
+		t.Helper()
+		p, e := boundPod(t, Definition{
+			SecretMap: Set(map[string]string{"KEY": text}),
+			VolumeMounts: Set(map[string]VolumeMount{
+				"/etc/app": {Type: MountEphemeral, MountPath: "/etc/app", ConfigContent: "<<TAPIS_pod_id>> ${pods:secrets:KEY}", ConfigFilename: "a.conf", ConfigUpdateMode: mode},
+				"/etc/b":   {Type: MountEphemeral, MountPath: "/etc/b", ConfigContent: text},
+				"/tmp/c":   {Type: MountEphemeral, MountPath: "/tmp/c", ConfigUpdateMode: ConfigOnce}, // a folder
+			}),
+		})
+		w := BuildWorkload(p, e, Credentials{})
+		if err := f.binder().Bind(t.Context(), p, e, &w); err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		for _, m := range w.VolumeMounts {
+			switch m.MountPath {
+			case "/etc/app":
+				got = m.ConfigContent
+			case "/etc/b":
+				if m.ConfigContent != text {
+					t.Errorf("got %q in a file that is always written, want %q", m.ConfigContent, text)
+				}
+			case "/tmp/c":
+				if m.IsConfig() {
+					t.Error("got a file, want a folder")
+				}
+			}
+		}
+		return got
+	}
+	for _, c := range []struct{ name, text, mode, want string }{
+		{"always is the default", "one", "", "web one"},
+		{"the first start with once", "two", ConfigOnce, "web two"},
+		{"the next one", "three", ConfigOnce, "web two"},
+		{"always writes it", "four", ConfigAlways, "web four"},
+		{"and what was kept is gone", "five", ConfigOnce, "web five"},
+	} {
+		if got := start(c.text, c.mode); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
 	}
 }
 

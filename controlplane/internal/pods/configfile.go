@@ -1,6 +1,7 @@
 package pods
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"path"
@@ -19,6 +20,12 @@ const (
 
 // defaultConfigMode is the mode of a configuration file that sets none.
 const defaultConfigMode = "0644"
+
+// When a configuration file gets its content.
+const (
+	ConfigAlways = "always" // at every start
+	ConfigOnce   = "once"   // at the first start; later ones have the same
+)
 
 // configModePattern is what chmod takes, without the special bits.
 var configModePattern = regexp.MustCompile(`^0?[0-7]{3}$`)
@@ -52,7 +59,7 @@ func (m VolumeMount) ConfigMode() uint32 {
 // configProblems adds what is wrong with the configuration file of a mount.
 func (v validator) configProblems(where loc, m VolumeMount) {
 	if m.Type != MountEphemeral {
-		if m.ConfigContent != "" || m.ConfigFilename != "" || m.ConfigPermissions != "" {
+		if m.ConfigContent != "" || m.ConfigFilename != "" || m.ConfigPermissions != "" || m.ConfigUpdateMode != "" {
 			v.problems.add(where.in("config_content"), "volumemount.config_content and what belongs to it need the type '%s'.", MountEphemeral)
 		}
 		return
@@ -70,6 +77,9 @@ func (v validator) configProblems(where loc, m VolumeMount) {
 	}
 	if p := m.ConfigPermissions; p != "" && !configModePattern.MatchString(p) {
 		v.problems.add(where.in("config_permissions"), "volumemount.config_permissions must be three octal digits, such as '0644'. Got %s.", clip(p))
+	}
+	if mode := m.ConfigUpdateMode; mode != "" && mode != ConfigAlways && mode != ConfigOnce {
+		v.problems.add(where.in("config_update_mode"), "volumemount.config_update_mode must be '%s' or '%s'. Got %s.", ConfigAlways, ConfigOnce, clip(mode))
 	}
 }
 
@@ -90,19 +100,15 @@ func (v validator) configTotal(mounts map[string]VolumeMount) {
 }
 
 // configFields are the fields of a mount that make a configuration file.
-type configFields struct{ content, filename, permissions Opt[string] }
+type configFields struct{ content, filename, permissions, mode Opt[string] }
 
 // takeConfig reads the fields of a configuration file.
-func takeConfig(o *object, where loc) configFields {
+func takeConfig(o *object) configFields {
 	var f configFields
-	var mode Opt[string]
 	takeNullable(o, "config_content", &f.content, readString)
 	takeNullable(o, "config_filename", &f.filename, readString)
 	takeNullable(o, "config_permissions", &f.permissions, readString)
-	takeNullable(o, "config_update_mode", &mode, readLower)
-	if m := mode.Or("always"); m != "always" && m != "" {
-		o.problems.add(where.in("config_update_mode"), "volumemount.config_update_mode can only be 'always': the file is written at every start. Got %s.", clip(m))
-	}
+	takeNullable(o, "config_update_mode", &f.mode, readLower)
 	return f
 }
 
@@ -111,6 +117,7 @@ func (f configFields) applied(m VolumeMount) VolumeMount {
 	m.ConfigContent = f.content.Or(m.ConfigContent)
 	m.ConfigFilename = f.filename.Or(m.ConfigFilename)
 	m.ConfigPermissions = f.permissions.Or(m.ConfigPermissions)
+	m.ConfigUpdateMode = f.mode.Or(m.ConfigUpdateMode)
 	return m
 }
 
@@ -163,6 +170,44 @@ func FillConfigs(mounts map[string]VolumeMount, secrets map[string]string) {
 		m.ConfigContent = text
 		mounts[key] = m
 	}
+}
+
+// keptConfig names the content of a configuration file among what is kept for a
+// pod. Names of entries of a secret_map have no slash.
+func keptConfig(m VolumeMount) string { return "file:" + m.ConfigPath() }
+
+// keepConfigs gives the files that are written once the content that they had at
+// their first start, and forgets that of files which are written always.
+func (b *Binder) keepConfigs(ctx context.Context, p Pod, mounts map[string]VolumeMount) error {
+	once, always := map[string]string{}, []string{}
+	for _, m := range mounts {
+		switch {
+		case !m.IsConfig():
+		case m.ConfigUpdateMode == ConfigOnce:
+			once[keptConfig(m)] = m.ConfigContent
+		default:
+			always = append(always, keptConfig(m))
+		}
+	}
+	if len(always) > 0 {
+		if err := b.Secrets.DropPodSecrets(ctx, p.Key, p.UID, always...); err != nil {
+			return fmt.Errorf("forgetting configuration files: %w", err)
+		}
+	}
+	if len(once) == 0 {
+		return nil
+	}
+	kept, err := b.Secrets.KeepPodSecrets(ctx, p.Key, p.UID, once)
+	if err != nil {
+		return fmt.Errorf("keeping configuration files: %w", err)
+	}
+	for key, m := range mounts {
+		if text, ok := kept[keptConfig(m)]; ok && m.IsConfig() {
+			m.ConfigContent = text
+			mounts[key] = m
+		}
+	}
+	return nil
 }
 
 // WithoutConfigs returns mounts without the content of their configuration files.

@@ -20,8 +20,9 @@ func TestEphemeralMounts(t *testing.T) {
 		{"content in a volume", `{"data":{"type":"tapisvolume","config_content":"a"}}`, []string{
 			"body, volume_mounts, data, config_content: volumemount.config_content and what belongs to it need the type 'ephemeral'.",
 		}},
-		{"a file written once", `{"/a":{"type":"ephemeral","config_content":"a","config_update_mode":"once"}}`, []string{
-			"body, volume_mounts, /a, config_update_mode: volumemount.config_update_mode can only be 'always': the file is written at every start. Got once.",
+		{"a file written once", `{"/a":{"type":"ephemeral","config_content":"a","config_update_mode":"Once"}}`, nil},
+		{"a file written sometimes", `{"/a":{"type":"ephemeral","config_content":"a","config_update_mode":"daily"}}`, []string{
+			"body, volume_mounts, /a, config_update_mode: volumemount.config_update_mode must be 'always' or 'once'. Got daily.",
 		}},
 		{"a folder below nothing", `{"/a":{"type":"ephemeral","sub_path":"b"}}`, []string{
 			"body, volume_mounts, /a, type: volumemount of type 'ephemeral' has no sub_path, and is not read-only without config_content.",

@@ -57,6 +57,7 @@ func DecodeNewPod(body []byte, s Settings) (NewPod, error) {
 	v.values(e)
 	if e.Template == "" && n.Older.PodTemplate == "" {
 		v.whole(e)
+		checkOverrides(&p, n.Definition, nil)
 		wrongType := imageGiven && !n.Definition.Image.IsSet()
 		if e.Image == "" && !wrongType {
 			p.add(at(rootLoc), "image is required if template is not provided.")
@@ -239,7 +240,7 @@ func readVolumeMount(parent *object, where loc, v any, key string) (VolumeMount,
 	take(o, "sub_path", &subPath, readString)
 	take(o, "read_only", &readOnly, readBool)
 	takeAs(o, "mounted_by", &mountedBy, readString, true) // the service's to set; dropped
-	config := takeConfig(o, where)
+	config := takeConfig(o)
 	o.done()
 	m := VolumeMount{
 		Type: kind.Or(""), MountPath: mountPath.Or(defaultMountPath), SourceID: source.Or(""), SubPath: subPath.Or(""), ReadOnly: readOnly.Or(false),
@@ -313,6 +314,7 @@ func readNetDef(parent *object, where loc, v any) (NetDef, bool) {
 	take(o, "protocol", &n.Protocol, readLower)
 	take(o, "port", &n.Port, readInt)
 	take(o, "ip_allow_list", &n.IPAllowList, readStrings)
+	take(o, "client_ca", &n.ClientCA, readString)
 	take(o, "tapis_auth", &n.TapisAuth, readBool)
 	take(o, "tapis_auth_response_headers", &n.TapisAuthResponseHeaders, readMap(readString))
 	take(o, "tapis_auth_allowed_users", &n.TapisAuthAllowedUsers, readStrings)
@@ -339,8 +341,13 @@ func readNetDef(parent *object, where loc, v any) (NetDef, bool) {
 	// they are checked and dropped.
 	var url Opt[string]
 	take(o, "url", &url, readURL)
-	var verified Opt[bool]
-	take(o, "custom_domain_verified", &verified, readBool)
+	var shown Opt[bool]
+	take(o, "custom_domain_verified", &shown, readBool)
+	take(o, "cert_ready", &shown, readBool)
+	var text Opt[string]
+	take(o, "cert_state", &text, readString)
+	takeNullable(o, "cert_provisioning_started_at", &text, readString)
+	takeNullable(o, "cert_ready_at", &text, readString)
 	o.done()
 	return n, true
 }

@@ -303,6 +303,9 @@ func TestDecodeNewPodRefusesValues(t *testing.T) {
 		{"an unknown protocol", netWith(`"protocol":"udp"`), []string{
 			"body, networking, default, protocol: networking.protocol must be one of the following: ['http', 'tcp', 'postgres', 'local_only'].",
 		}},
+		{"answers without a template", with(`"template_overrides":{"secret_map":{"A":"b"}}`), []string{
+			"template_overrides: the pod has no template; set the fields themselves.",
+		}},
 		{"a port of one digit", netWith(`"port":5`), []string{"body, networking, default, port: networking.port must have 2 to 5 digits. Got port: 5"}},
 		{"a port of six digits", netWith(`"port":100000`), []string{"body, networking, default, port: networking.port must have 2 to 5 digits. Got port: 100000"}},
 		{"a port that does not exist", netWith(`"port":65536`), []string{"body, networking, default, port: networking.port must be at most 65535. Got port: 65536"}},
@@ -382,7 +385,7 @@ func TestDecodeNewPodRefusesValues(t *testing.T) {
 			"body, networking, default, tapis_ui_uri_description: tapis_ui_uri_description field may only contain ASCII characters.",
 		}},
 		{"an entry that is too large in sum", netWith(`"tapis_auth_allowed_users":[` + strings.Repeat(`"`+long(100)+`",`, 499) + `"a"]`), []string{
-			"body, networking, default: networking object is too large: 52108 bytes of JSON, at most 40960 are allowed. Shorten its lists.",
+			"body, networking, default: networking object is too large: 52215 bytes of JSON, at most 40960 are allowed. Shorten its lists.",
 		}},
 		{
 			"problems of all stages", `{"pod_id":"X","bogus":1,"description":"ä","networking":{"default":{"port":1}}}`,
@@ -640,11 +643,11 @@ func TestDecodeGrant(t *testing.T) {
 func FuzzDecodeNewPod(f *testing.F) {
 	for _, seed := range []string{
 		``, `{}`, `null`, with(`"description":"x"`), netWith(`"port":80,"tapis_auth":true`),
-		netWith(`"cors_allow_origins":["https://a.example"],"ip_allow_list":["::1"]`),
+		netWith(`"client_ca":` + quoted(anAuthority)), netWith(`"cors_allow_origins":["https://a.example"],"ip_allow_list":["::1"]`),
 		with(`"volume_mounts":{"/a":{"type":"pvc","source_id":"b"},"c":null}`),
 		with(`"template":"abc","template_overrides":{"volume_mounts":{"/a":{"source_id":"b"}},"secret_map":{"K":"${secret:x}"}}`),
 		netWith(`"tapis_auth_excluded_path_regex":["^/a{2}"],"tapis_auth_response_headers":{"X":"y"}`),
-		with(`"volume_mounts":{"data":{"type":"pvc"}},"resources":{"gpus":1}`),
+		with(`"volume_mounts":{"data":{"type":"pvc"}},"resources":{"gpus":1}`), with(`"template_overrides":{}`),
 		`{"pod_id":"mypod","template":"abc:latest","description":null,"networking":{"browser":{"port":null}}}`,
 		`{"pod_id":"mypod","pod_template":"abc","routing_port":80,"environment_variables":{"A":"b"}}`,
 	} {

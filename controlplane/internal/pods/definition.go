@@ -38,6 +38,7 @@ type NetDef struct {
 	Protocol                            Opt[string]            `json:"protocol,omitzero"`
 	Port                                Opt[int]               `json:"port,omitzero"`
 	IPAllowList                         Opt[[]string]          `json:"ip_allow_list,omitzero"`
+	ClientCA                            Opt[string]            `json:"client_ca,omitzero"`
 	TapisAuth                           Opt[bool]              `json:"tapis_auth,omitzero"`
 	TapisAuthResponseHeaders            Opt[map[string]string] `json:"tapis_auth_response_headers,omitzero"`
 	TapisAuthAllowedUsers               Opt[[]string]          `json:"tapis_auth_allowed_users,omitzero"`
@@ -108,6 +109,7 @@ type Networking struct {
 	Port                                int               `json:"port"` // 10 to 65535
 	URL                                 string            `json:"url"`  // host name, set by the service
 	IPAllowList                         []string          `json:"ip_allow_list"`
+	ClientCA                            string            `json:"client_ca"` // PEM; "": clients need no certificate
 	TapisAuth                           bool              `json:"tapis_auth"`
 	TapisAuthResponseHeaders            map[string]string `json:"tapis_auth_response_headers"`
 	TapisAuthAllowedUsers               []string          `json:"tapis_auth_allowed_users"`
@@ -125,6 +127,10 @@ type Networking struct {
 	ProxyCompressionEncodings           []string          `json:"proxy_compression_encodings"`
 	ProxyCompressionExcludedContent     []string          `json:"proxy_compression_excluded_content_types"`
 	ProxyCompressionMinResponseBodySize int               `json:"proxy_compression_min_response_body_bytes"`
+	CertState                           CertState         `json:"cert_state"` // these four are set when it is shown, see WithCertificate
+	CertReady                           bool              `json:"cert_ready"`
+	CertProvisioningStartedAt           Timestamp         `json:"cert_provisioning_started_at"`
+	CertReadyAt                         Timestamp         `json:"cert_ready_at"`
 	CustomDomain                        string            `json:"custom_domain"`          // "": none
 	CustomDomainVerified                bool              `json:"custom_domain_verified"` // set by the service when it is shown
 	TapisUIURI                          string            `json:"tapis_ui_uri"`

@@ -160,7 +160,7 @@ func hiddenPath(path []string) bool {
 	case "volume_mounts":
 		return path[len(path)-1] == "config_content"
 	case "networking":
-		return len(path) > 2 && path[2] == "tapis_auth_response_headers"
+		return len(path) > 2 && (path[2] == "tapis_auth_response_headers" || path[2] == "client_ca") // the one may be secret, the other is long
 	case "healthchecks":
 		return path[len(path)-1] == "exec_command"
 	default:

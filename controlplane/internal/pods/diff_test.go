@@ -41,10 +41,11 @@ func TestDiff(t *testing.T) {
 			{"arguments", "changed (hidden)"}, {"command", "changed (hidden)"},
 		}},
 		{"networking", Definition{Networking: Set(map[string]NetDef{
-			"default": {Port: Set(8080), IPAllowList: Set([]string{"::1"}), TapisAuthResponseHeaders: Set(map[string]string{"X-User": "b", "X-More": "c"})},
+			"default": {Port: Set(8080), IPAllowList: Set([]string{"::1"}), ClientCA: Set(anAuthority), TapisAuthResponseHeaders: Set(map[string]string{"X-User": "b", "X-More": "c"})},
 			"metrics": {},
 		})}, On, []Change{
 			{"networking.browser", "removed"},
+			{"networking.default.client_ca", "changed (hidden)"},
 			{"networking.default.ip_allow_list", `[]→["::1"]`},
 			{"networking.default.port", "5000→8080"},
 			{"networking.default.tapis_auth_response_headers.X-More", "added (hidden)"},

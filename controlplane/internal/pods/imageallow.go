@@ -40,6 +40,10 @@ type ImageStore interface {
 	// skipDuplicates is set; else the error is Exists, with nothing written.
 	AddImages(ctx context.Context, images []AllowedImage, skipDuplicates bool) ([]AllowedImage, error)
 
+	// UpdateImage writes Tenants and Description of the entry for a.Image and
+	// returns it. NotFound if there is none.
+	UpdateImage(ctx context.Context, a AllowedImage) (AllowedImage, error)
+
 	// DeleteImage removes the entry for an image and returns it. NotFound if there
 	// is none.
 	DeleteImage(ctx context.Context, image string) (AllowedImage, error)
@@ -133,6 +137,37 @@ func DecodeNewImage(body []byte) (NewImage, error) {
 	}
 	n := takeImage(o)
 	return n, p.err()
+}
+
+// ImagePatch is what an update changes of an allowed image.
+type ImagePatch struct {
+	Tenants     Opt[[]string]
+	Description Opt[string]
+}
+
+// DecodeImagePatch decodes and validates the body of a request that changes an
+// allowed image. Null counts as absent. The error is as that of [DecodeNewPod].
+func DecodeImagePatch(body []byte) (ImagePatch, error) {
+	var p problems
+	o, ok := bodyObject(body, &p)
+	if !ok {
+		return ImagePatch{}, p.err()
+	}
+	o.nulls = true
+	var patch ImagePatch
+	take(o, "tenants", &patch.Tenants, readStrings)
+	take(o, "description", &patch.Description, readString)
+	checkTenants(&p, patch.Tenants.Or(nil))
+	checkDescription(&p, at("description"), "description", patch.Description.Or(""))
+	o.done()
+	return patch, p.err()
+}
+
+// Apply returns a with the fields that the patch sets. a is not changed.
+func (p ImagePatch) Apply(a AllowedImage) AllowedImage {
+	a.Tenants = slices.Clone(p.Tenants.Or(a.Tenants))
+	a.Description = p.Description.Or(a.Description)
+	return a
 }
 
 // DecodeNewImages decodes and validates the body of a request that allows

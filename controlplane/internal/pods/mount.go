@@ -27,6 +27,7 @@ type VolumeMount struct {
 	ConfigContent     string `json:"config_content,omitempty"`
 	ConfigFilename    string `json:"config_filename,omitempty"`    // "": the mount path is the file's
 	ConfigPermissions string `json:"config_permissions,omitempty"` // octal; "0644" if there is content
+	ConfigUpdateMode  string `json:"config_update_mode,omitempty"` // "": "always"
 
 	// MountedBy is the user whose permissions the mount counts on; "" if a
 	// template gives it, or nobody's count. It is not shown.

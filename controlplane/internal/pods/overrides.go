@@ -28,6 +28,7 @@ type MountOverride struct {
 	ConfigContent     Opt[string] `json:"config_content,omitzero"`
 	ConfigFilename    Opt[string] `json:"config_filename,omitzero"`
 	ConfigPermissions Opt[string] `json:"config_permissions,omitzero"`
+	ConfigUpdateMode  Opt[string] `json:"config_update_mode,omitzero"`
 
 	// MountedBy is as that of a [VolumeMount].
 	MountedBy string `json:"mounted_by,omitempty"`
@@ -64,7 +65,7 @@ func (o MountOverride) over(m VolumeMount) VolumeMount {
 	m.SubPath = o.SubPath.Or(m.SubPath)
 	m.ReadOnly = o.ReadOnly.Or(m.ReadOnly)
 	m.MountedBy = o.MountedBy
-	return configFields{content: o.ConfigContent, filename: o.ConfigFilename, permissions: o.ConfigPermissions}.applied(m)
+	return configFields{content: o.ConfigContent, filename: o.ConfigFilename, permissions: o.ConfigPermissions, mode: o.ConfigUpdateMode}.applied(m)
 }
 
 // answered returns what templates give together with a pod's answers. Answers
@@ -88,7 +89,7 @@ func answered(given Definition, o TemplateOverrides) Definition {
 // checkOverrides reports answers of a pod that its templates do not ask for.
 func checkOverrides(p *problems, own Definition, chain []Definition) {
 	answers := own.TemplateOverrides.Or(TemplateOverrides{})
-	if own.Template.Or("") == "" && own.TemplateOverrides.IsSet() && !own.TemplateOverrides.IsNull() {
+	if own.Template.Or("") == "" && len(answers.VolumeMounts)+len(answers.SecretMap) > 0 {
 		p.add(at("template_overrides"), "the pod has no template; set the fields themselves.")
 		return
 	}
@@ -130,8 +131,8 @@ func readMountOverride(parent *object, where loc, v any) (MountOverride, bool) {
 	take(o, "sub_path", &m.SubPath, readString)
 	take(o, "read_only", &m.ReadOnly, readBool)
 	takeNullable(o, "mounted_by", &mountedBy, readString) // the service's to set; dropped
-	config := takeConfig(o, where)
-	m.ConfigContent, m.ConfigFilename, m.ConfigPermissions = config.content, config.filename, config.permissions
+	config := takeConfig(o)
+	m.ConfigContent, m.ConfigFilename, m.ConfigPermissions, m.ConfigUpdateMode = config.content, config.filename, config.permissions, config.mode
 	o.done()
 	return m, true
 }

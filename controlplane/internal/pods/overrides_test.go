@@ -82,6 +82,7 @@ func TestAnswersThatAreMissingOrNotAskedFor(t *testing.T) {
 			nil,
 			[]string{"template_overrides: the pod has no template; set the fields themselves."},
 		},
+		{"no answers without a template", Definition{Image: Set("podway/hello"), TemplateOverrides: Set(TemplateOverrides{})}, nil, nil},
 		{
 			"a source that is no volume",
 			answering(TemplateOverrides{VolumeMounts: map[string]MountOverride{"/data": {SourceID: Set("No Volume")}}}),

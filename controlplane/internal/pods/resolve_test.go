@@ -226,6 +226,7 @@ var anyNetDef = rapid.Custom(func(t *rapid.T) NetDef {
 		Protocol:                 anyOpt(t, "protocol", oneOf("http", "tcp", "local_only")),
 		Port:                     anyOpt(t, "port", rapid.IntRange(minPort, maxPort)),
 		IPAllowList:              anyOpt(t, "ip_allow_list", lists),
+		ClientCA:                 anyOpt(t, "client_ca", oneOf("", anAuthority)),
 		TapisAuth:                anyOpt(t, "tapis_auth", rapid.Bool()),
 		TapisAuthResponseHeaders: anyOpt(t, "headers", oneOf(map[string]string{}, map[string]string{"X-User": "<<tapisusername>>"})),
 		CORSAllowOrigins:         anyOpt(t, "origins", oneOf([]string{"https://a.example"}, []string{"*"})),

@@ -34,7 +34,7 @@ func checkRoutable(t failer, id ID, e Effective) {
 func routeOf(id ID, key string, n Networking) routes.Route {
 	r := routes.Route{
 		Host: n.URL, Tenant: "dev", Pod: string(id), Net: key,
-		Protocol: routes.Protocol(n.Protocol), State: routes.Stopped, IPAllow: n.IPAllowList,
+		Protocol: routes.Protocol(n.Protocol), State: routes.Stopped, IPAllow: n.IPAllowList, ClientCA: n.ClientCA,
 	}
 	if n.Protocol != NetHTTP {
 		return r

@@ -43,6 +43,10 @@ type SecretStore interface {
 	// what was generated first stays. The values go with the pod. NotFound if the
 	// pod is gone or has another UID.
 	KeepPodSecrets(ctx context.Context, k Key, uid string, values map[string]string) (map[string]string, error)
+
+	// DropPodSecrets forgets the values that are kept under names; there may be
+	// none. NotFound if the pod is gone or has another UID.
+	DropPodSecrets(ctx context.Context, k Key, uid string, names ...string) error
 }
 
 // SecretQuery selects secrets. The zero value selects every one of the site.

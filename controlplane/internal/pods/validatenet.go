@@ -40,6 +40,7 @@ const (
 	maxContentType  = 128
 	maxMinBody      = 10 << 20 // bytes
 	maxUIURI        = 128
+	maxClientCA     = 16 << 10 // bytes
 	maxStanzaBytes  = 40 << 10 // of its JSON form
 )
 
@@ -105,6 +106,7 @@ func (s stanza) values(n Networking) {
 	s.port(n.Port)
 	s.list("ip_allow_list", n.IPAllowList, maxAllowList, isAddress,
 		"must hold IP addresses or prefixes such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32; leave it empty to allow everyone")
+	s.clientCA(n.ClientCA)
 	s.gate(n)
 	s.cors(n)
 	s.compression(n)
@@ -119,6 +121,19 @@ func (s stanza) port(port int) {
 		s.bad("port", "must have 2 to 5 digits. Got port: %d", port)
 	case port > maxPort:
 		s.bad("port", "must be at most %d. Got port: %d", maxPort, port)
+	}
+}
+
+func (s stanza) clientCA(text string) {
+	if text == "" {
+		return
+	}
+	if len(text) > maxClientCA {
+		s.bad("client_ca", "must have at most %d bytes. Got %d", maxClientCA, len(text))
+		return
+	}
+	if err := routes.ValidateClientCA(text); err != nil {
+		s.bad("client_ca", "must hold the PEM certificates of 1 to %d authorities: %v", routes.MaxClientCAs, err)
 	}
 }
 
@@ -285,6 +300,9 @@ func (v validator) stanzaWhole(where loc, n Networking) {
 		if len(n.CORSAllowOrigins) > 0 {
 			s.bad("cors_allow_origins", "can only be used with protocol 'http'. Got protocol %s.", n.Protocol)
 		}
+	}
+	if n.Protocol == NetLocalOnly && n.ClientCA != "" {
+		s.bad("client_ca", "can't be used with protocol 'local_only', which nobody reaches from outside.")
 	}
 	if n.Protocol == NetLocalOnly && n.CustomDomain != "" {
 		s.bad("custom_domain", "can't be used with protocol 'local_only', which has no host name.")

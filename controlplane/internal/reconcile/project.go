@@ -131,6 +131,7 @@ func addresses(list []string) []string {
 // access adds what decides who may connect and what they are answered.
 func access(r *routes.Route, p pods.Pod, n pods.Networking) {
 	r.IPAllow = slices.Clone(n.IPAllowList)
+	r.ClientCA = n.ClientCA
 	if n.TapisAuth {
 		r.Gate = gateOf(p.Permissions, n)
 	}

@@ -10,6 +10,12 @@ import (
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 )
 
+// AddEvents appends to the action log of a pod.
+func (s *Store) AddEvents(ctx context.Context, k pods.Key, uid string, events ...pods.Event) error {
+	err := s.writePod(ctx, k, uid, func(tx *sql.Tx, _ heldPod) error { return appendEvents(ctx, tx, k, events...) })
+	return doing("adding events of", k, err)
+}
+
 // appendEvents adds to the action log of a pod whose row is held, leaving out an
 // event that says the same as the one before it.
 func appendEvents(ctx context.Context, tx *sql.Tx, k pods.Key, events ...pods.Event) error {

@@ -126,6 +126,29 @@ func insertImage(ctx context.Context, tx *sql.Tx, a pods.AllowedImage) error {
 	return orNoRow(res, pods.Errorf(pods.Exists, "Key (image)=(%s) already exists.", a.Image))
 }
 
+// UpdateImage writes what can be changed of the entry for an image.
+func (s *Store) UpdateImage(ctx context.Context, a pods.AllowedImage) (pods.AllowedImage, error) {
+	name, err := pods.CanonicalImage(a.Image)
+	if err != nil {
+		return pods.AllowedImage{}, imageNotFound(a.Image)
+	}
+	if !storable(append([]string{a.Description}, a.Tenants...)...) {
+		return pods.AllowedImage{}, pods.Errorf(pods.Invalid, "image texts must be valid UTF-8 without NUL characters.")
+	}
+	tenants, err := json.Marshal(a.Tenants)
+	if err != nil {
+		return pods.AllowedImage{}, fmt.Errorf("encoding tenants: %w", err)
+	}
+	var updated pods.AllowedImage
+	err = s.write(ctx, func(tx *sql.Tx) (err error) {
+		updated, err = scanImage(tx.QueryRowContext(ctx, `
+			update images set tenants = $2, description = $3 where name = $1
+			returning image, tenants, description, added_by, created_at`, name, string(tenants), a.Description))
+		return err
+	})
+	return updated, doing("updating image", name, orNoImage(err, a.Image))
+}
+
 // DeleteImage removes the entry for an image.
 func (s *Store) DeleteImage(ctx context.Context, image string) (pods.AllowedImage, error) {
 	name, err := pods.CanonicalImage(image)

@@ -11,21 +11,23 @@ import (
 // SaveLogs replaces the kept output of a pod's container. NotFound if the pod is
 // gone or has another uid.
 func (s *Store) SaveLogs(ctx context.Context, k pods.Key, uid string, logs []byte) error {
+	err := s.writePod(ctx, k, uid, func(tx *sql.Tx, _ heldPod) error { return writeLogs(ctx, tx, k, logs) })
+	return doing("saving logs of", k, err)
+}
+
+func writeLogs(ctx context.Context, tx *sql.Tx, k pods.Key, logs []byte) error {
 	newest := logs[max(0, len(logs)-pods.MaxLogBytes):]
 	if newest == nil {
 		newest = []byte{} // nil would be stored as null
 	}
-	err := s.writePod(ctx, k, uid, func(tx *sql.Tx, _ heldPod) error {
-		_, err := tx.ExecContext(ctx, `
-			insert into pod_logs (tenant, pod_id, content) values ($1, $2, $3)
-			on conflict (tenant, pod_id) do update set content = excluded.content`,
-			k.Tenant, k.ID, newest)
-		if err != nil {
-			return fmt.Errorf("writing logs: %w", err)
-		}
-		return nil
-	})
-	return doing("saving logs of", k, err)
+	_, err := tx.ExecContext(ctx, `
+		insert into pod_logs (tenant, pod_id, content) values ($1, $2, $3)
+		on conflict (tenant, pod_id) do update set content = excluded.content`,
+		k.Tenant, k.ID, newest)
+	if err != nil {
+		return fmt.Errorf("writing logs: %w", err)
+	}
+	return nil
 }
 
 // Logs returns the kept output of a pod's container, empty if there is none.

@@ -14,6 +14,12 @@ import (
 
 // CreatePod writes a pod, its credentials and its first event.
 func (s *Store) CreatePod(ctx context.Context, p pods.Pod, c pods.Credentials, first pods.Event) error {
+	err := s.createPod(ctx, p, c, func(tx *sql.Tx) error { return appendEvents(ctx, tx, p.Key, first) })
+	return doing("creating pod", p.Key, err)
+}
+
+// createPod writes a pod, its credentials and what rest adds, in one transaction.
+func (s *Store) createPod(ctx context.Context, p pods.Pod, c pods.Credentials, rest func(tx *sql.Tx) error) error {
 	if !storable(p.Tenant, string(p.ID), p.UID, p.Site, p.Owner) {
 		return pods.Errorf(pods.Invalid, "pod_id must be valid UTF-8 without NUL characters.")
 	}
@@ -22,10 +28,10 @@ func (s *Store) CreatePod(ctx context.Context, p pods.Pod, c pods.Credentials, f
 	}
 	sealed, err := s.seal(p.Key, c)
 	if err != nil {
-		return doing("creating pod", p.Key, err)
+		return err
 	}
 	p.Version, p.State.Version = 1, 1
-	err = s.write(ctx, func(tx *sql.Tx) error {
+	return s.write(ctx, func(tx *sql.Tx) error {
 		if err := insertPod(ctx, tx, p); err != nil {
 			return err
 		}
@@ -41,9 +47,8 @@ func (s *Store) CreatePod(ctx context.Context, p pods.Pod, c pods.Credentials, f
 		if err := syncDomains(ctx, tx, p, p.CreatedAt); err != nil {
 			return err
 		}
-		return appendEvents(ctx, tx, p.Key, first)
+		return rest(tx)
 	})
-	return doing("creating pod", p.Key, err)
 }
 
 // checkUsers refuses user names that one of the engines could not store.

@@ -379,6 +379,20 @@ func (s *Store) KeepPodSecrets(ctx context.Context, k pods.Key, uid string, valu
 	return kept, nil
 }
 
+// DropPodSecrets forgets generated values.
+func (s *Store) DropPodSecrets(ctx context.Context, k pods.Key, uid string, names ...string) error {
+	err := s.writePod(ctx, k, uid, func(tx *sql.Tx, _ heldPod) error {
+		for _, name := range names {
+			_, err := tx.ExecContext(ctx, "delete from pod_secrets where tenant = $1 and pod_id = $2 and name = $3", k.Tenant, k.ID, name)
+			if err != nil {
+				return fmt.Errorf("deleting value: %w", err)
+			}
+		}
+		return nil
+	})
+	return doing("forgetting generated values of", k, err)
+}
+
 // keepPodSecret stores a value unless there is one, and returns what is stored.
 func (s *Store) keepPodSecret(ctx context.Context, tx *sql.Tx, k pods.Key, name, value string) (sealed string, err error) {
 	_, err = tx.ExecContext(ctx, `

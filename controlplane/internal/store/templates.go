@@ -28,38 +28,41 @@ func orNoTemplate(err error, id string) error {
 
 // CreateTemplate writes a template.
 func (s *Store) CreateTemplate(ctx context.Context, t pods.Template) error {
-	if !storable(t.ID) {
-		return pods.Errorf(pods.Invalid, "template_id must be valid UTF-8 without NUL characters.")
-	}
 	if err := checkTemplate(t); err != nil {
 		return err
 	}
+	err := s.write(ctx, func(tx *sql.Tx) error { return insertTemplate(ctx, tx, t) })
+	return doing("creating template", t.ID, err)
+}
+
+// insertTemplate writes a template that was checked. Exists if its id is taken.
+func insertTemplate(ctx context.Context, tx *sql.Tx, t pods.Template) error {
 	metatags, err := json.Marshal(t.Metatags)
 	if err != nil {
 		return fmt.Errorf("encoding metatags: %w", err)
 	}
-	err = s.write(ctx, func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, `
-			insert into templates (id, uid, tenant, owner, description, metatags, archive_message, version,
-				created_at, updated_at)
-			values ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9)
-			on conflict (id) do nothing`,
-			t.ID, t.UID, t.Tenant, t.Owner, t.Description, string(metatags), t.ArchiveMessage,
-			t.CreatedAt.UnixMicro(), t.UpdatedAt.UnixMicro())
-		if err != nil {
-			return fmt.Errorf("inserting template: %w", err)
-		}
-		exists := pods.Errorf(pods.Exists, "Template with identifier template_id: '%s' already exists.", t.ID)
-		if err := orNoRow(res, exists); err != nil {
-			return err
-		}
-		return insertTemplatePermissions(ctx, tx, t.ID, t.Permissions)
-	})
-	return doing("creating template", t.ID, err)
+	res, err := tx.ExecContext(ctx, `
+		insert into templates (id, uid, tenant, owner, description, metatags, archive_message, version,
+			created_at, updated_at)
+		values ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9)
+		on conflict (id) do nothing`,
+		t.ID, t.UID, t.Tenant, t.Owner, t.Description, string(metatags), t.ArchiveMessage,
+		t.CreatedAt.UnixMicro(), t.UpdatedAt.UnixMicro())
+	if err != nil {
+		return fmt.Errorf("inserting template: %w", err)
+	}
+	exists := pods.Errorf(pods.Exists, "Template with identifier template_id: '%s' already exists.", t.ID)
+	if err := orNoRow(res, exists); err != nil {
+		return err
+	}
+	return insertTemplatePermissions(ctx, tx, t.ID, t.Permissions)
 }
 
 // checkTemplate refuses text that one of the engines could not store.
 func checkTemplate(t pods.Template) error {
+	if !storable(t.ID) {
+		return pods.Errorf(pods.Invalid, "template_id must be valid UTF-8 without NUL characters.")
+	}
 	if !storable(t.UID, t.Tenant, t.Owner, t.Description, t.ArchiveMessage) {
 		return pods.Errorf(pods.Invalid, "template texts must be valid UTF-8 without NUL characters.")
 	}

@@ -44,35 +44,51 @@ func pinned(d pods.Definition) string {
 
 // AddTemplateTag writes a new version of a tag.
 func (s *Store) AddTemplateTag(ctx context.Context, uid string, t pods.TemplateTag) (pods.TemplateTag, error) {
-	if !storable(t.Tag, t.CommitMessage, t.Description, t.ArchiveMessage, t.AddedBy) {
-		return pods.TemplateTag{}, pods.Errorf(pods.Invalid, "tag texts must be valid UTF-8 without NUL characters.")
-	}
-	definition, err := json.Marshal(t.Definition)
-	if err != nil {
-		return pods.TemplateTag{}, fmt.Errorf("encoding definition: %w", err)
+	if err := checkTag(t); err != nil {
+		return pods.TemplateTag{}, err
 	}
 	t.CreatedAt = fromMicros(t.CreatedAt.UnixMicro())
-	err = s.writeTemplate(ctx, t.TemplateID, uid, func(tx *sql.Tx, _ int64) error {
+	err := s.writeTemplate(ctx, t.TemplateID, uid, func(tx *sql.Tx, _ int64) error {
 		stamp, err := nextStamp(ctx, tx, t)
 		if err != nil {
 			return err
 		}
 		t.Stamp = time.Unix(stamp, 0).UTC()
-		_, err = tx.ExecContext(ctx, `
-			insert into template_tags (template_id, tag, stamp, definition, base, commit_message, description,
-				archive_message, added_by, created_at)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			t.TemplateID, t.Tag, stamp, string(definition), pinned(t.Definition), t.CommitMessage, t.Description,
-			t.ArchiveMessage, t.AddedBy, t.CreatedAt.UnixMicro())
-		if err != nil {
-			return fmt.Errorf("inserting tag: %w", err)
-		}
-		return nil
+		_, err = insertTag(ctx, tx, t)
+		return err
 	})
 	if err != nil {
 		return pods.TemplateTag{}, doing("adding tag to template", t.TemplateID, err)
 	}
 	return t, nil
+}
+
+// checkTag refuses text that one of the engines could not store.
+func checkTag(t pods.TemplateTag) error {
+	if !storable(t.Tag, t.CommitMessage, t.Description, t.ArchiveMessage, t.AddedBy) {
+		return pods.Errorf(pods.Invalid, "tag texts must be valid UTF-8 without NUL characters.")
+	}
+	return nil
+}
+
+// insertTag writes a version of a tag, unless there is one with its stamp.
+func insertTag(ctx context.Context, tx *sql.Tx, t pods.TemplateTag) (added bool, err error) {
+	definition, err := json.Marshal(t.Definition)
+	if err != nil {
+		return false, fmt.Errorf("encoding definition: %w", err)
+	}
+	res, err := tx.ExecContext(ctx, `
+		insert into template_tags (template_id, tag, stamp, definition, base, commit_message, description,
+			archive_message, added_by, created_at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		on conflict (template_id, tag, stamp) do nothing`,
+		t.TemplateID, t.Tag, t.Stamp.Unix(), string(definition), pinned(t.Definition), t.CommitMessage, t.Description,
+		t.ArchiveMessage, t.AddedBy, t.CreatedAt.UnixMicro())
+	if err != nil {
+		return false, fmt.Errorf("inserting tag: %w", err)
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
 }
 
 // nextStamp returns the stamp of a new version. The template's row is held, so

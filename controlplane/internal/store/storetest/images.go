@@ -118,6 +118,24 @@ var imageTests = []imageTest{
 		}
 		s.wantList()
 	}},
+	{"an updated image has new tenants and a new description, and nothing else changes", func(s *imageSuite) {
+		s.add(false, newImage("postgres", "dev"), newImage("redis"))
+		change := pods.AllowedImage{Image: "docker.io/library/postgres", Tenants: []string{"**"}, Description: "new", AddedBy: "bob", CreatedAt: t0.Add(time.Hour)}
+		got, err := s.UpdateImage(s.Context(), change)
+		if err != nil {
+			s.Fatal(err)
+		}
+		want := newImage("postgres", "**")
+		want.Description = "new"
+		wantEqual(s, "updated image", got, want)
+		got, err = s.Image(s.Context(), "postgres")
+		s.wantCode(err, "")
+		wantEqual(s, "stored image", got, want)
+		s.wantList("postgres", "redis")
+		change.Description = "a\x00b"
+		_, err = s.UpdateImage(s.Context(), change)
+		s.wantCode(err, pods.Invalid)
+	}},
 	{"a deleted image is returned and gone, others stay", func(s *imageSuite) {
 		s.add(false, newImage("postgres", "dev"), newImage("redis"))
 		got, err := s.DeleteImage(s.Context(), "docker.io/library/postgres:1")
@@ -133,6 +151,8 @@ var imageTests = []imageTest{
 			_, err := s.Image(s.Context(), name)
 			s.wantCode(err, pods.NotFound)
 			_, err = s.DeleteImage(s.Context(), name)
+			s.wantCode(err, pods.NotFound)
+			_, err = s.UpdateImage(s.Context(), newImage(name))
 			s.wantCode(err, pods.NotFound)
 		}
 		s.wantList("postgres")

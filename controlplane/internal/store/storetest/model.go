@@ -103,7 +103,7 @@ func genMount(t *rapid.T) pods.VolumeMount {
 		SourceID: rapid.String().Draw(t, "source"), SubPath: rapid.String().Draw(t, "sub path"),
 		ReadOnly: rapid.Bool().Draw(t, "read-only"), MountedBy: rapid.String().Draw(t, "by"),
 		ConfigContent: rapid.String().Draw(t, "content"), ConfigFilename: rapid.String().Draw(t, "file"),
-		ConfigPermissions: rapid.String().Draw(t, "permissions"),
+		ConfigPermissions: rapid.String().Draw(t, "permissions"), ConfigUpdateMode: rapid.String().Draw(t, "update mode"),
 	}
 }
 
@@ -115,6 +115,7 @@ func genOverrides(t *rapid.T) pods.TemplateOverrides {
 				Type: text.Draw(t, "type"), SourceID: text.Draw(t, "source"), SubPath: text.Draw(t, "sub path"),
 				ReadOnly: genOpt(rapid.Bool()).Draw(t, "read-only"), MountedBy: rapid.String().Draw(t, "by"),
 				ConfigContent: text.Draw(t, "content"), ConfigFilename: text.Draw(t, "file"), ConfigPermissions: text.Draw(t, "permissions"),
+				ConfigUpdateMode: text.Draw(t, "update mode"),
 			}
 		}), 1, 2).Draw(t, "mounts"),
 		SecretMap: rapid.MapOfN(rapid.String(), rapid.String(), 1, 2).Draw(t, "secrets"),
@@ -125,6 +126,7 @@ func genNet(t *rapid.T) pods.NetDef {
 	text, number, list, truth := genOpt(rapid.String()), genOpt(rapid.Int()), genOpt(genStrings()), genOpt(rapid.Bool())
 	return pods.NetDef{
 		Protocol: text.Draw(t, "protocol"), Port: number.Draw(t, "port"), IPAllowList: list.Draw(t, "ips"),
+		ClientCA:                   text.Draw(t, "client ca"),
 		TapisAuth:                  truth.Draw(t, "auth"),
 		TapisAuthResponseHeaders:   genOpt(rapid.MapOfN(rapid.String(), rapid.String(), 0, 2)).Draw(t, "headers"),
 		TapisAuthAllowedUsers:      list.Draw(t, "users"),

@@ -274,6 +274,17 @@ var secretTests = []struct {
 		keep(map[string]string{"A": "two", "C": "three"}, map[string]string{"A": "one", "C": "three"})
 		keep(map[string]string{}, map[string]string{})
 	}},
+	{"what was dropped is generated anew, and the rest stays", func(s *secretSuite) {
+		p := s.pod()
+		_, err := s.KeepPodSecrets(s.Context(), p.Key, p.UID, map[string]string{"A": "one", "B": "two", "C": "three"})
+		s.wantCode(err, "")
+		s.wantCode(s.DropPodSecrets(s.Context(), p.Key, p.UID, "A", "B", "none"), "")
+		s.wantCode(s.DropPodSecrets(s.Context(), p.Key, p.UID), "")
+		s.wantCode(s.DropPodSecrets(s.Context(), p.Key, "another uid", "C"), pods.NotFound)
+		got, err := s.KeepPodSecrets(s.Context(), p.Key, p.UID, map[string]string{"A": "new", "B": "new", "C": "new"})
+		s.wantCode(err, "")
+		wantEqual(s, "values", got, map[string]string{"A": "new", "B": "new", "C": "three"})
+	}},
 	{"what was generated for a pod goes with it", func(s *secretSuite) {
 		p := s.pod()
 		_, err := s.KeepPodSecrets(s.Context(), p.Key, p.UID, map[string]string{"A": "one"})
