@@ -9,6 +9,7 @@
 //	podway edge       make new edges: users in Redis and configurations
 //	podway admin      look after the edges: routes, sessions, drain, kick
 //	podway backup     copy the store into a file; podway restore fills an empty one
+//	podway import     take over what the Pods service written in Python keeps
 //	podway openapi    print the specification of the API
 package main
 
@@ -66,7 +67,7 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), devCommand(), migrateCommand(), rekeyCommand(), openapiCommand(), doctorCommand(), backupCommand(), restoreCommand(), adminCommand(), edgeCommand())
+	root.AddCommand(serveCommand(), devCommand(), migrateCommand(), rekeyCommand(), openapiCommand(), doctorCommand(), backupCommand(), restoreCommand(), importCommand(), adminCommand(), edgeCommand())
 	return root
 }
 

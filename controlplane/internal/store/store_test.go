@@ -44,6 +44,12 @@ func testEngine(t *testing.T, address func(t *testing.T) string) {
 	t.Run("conformance", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) pods.Store { return migrated(t, address(t)) })
 	})
+	t.Run("events", func(t *testing.T) {
+		storetest.RunEvents(t, func(t *testing.T) storetest.EventStore { return migrated(t, address(t)) })
+	})
+	t.Run("imports", func(t *testing.T) {
+		storetest.RunImports(t, func(t *testing.T) storetest.ImportStore { return migrated(t, address(t)) })
+	})
 	t.Run("templates", func(t *testing.T) {
 		storetest.RunTemplates(t, func(t *testing.T) storetest.TemplateStore { return migrated(t, address(t)) })
 	})
