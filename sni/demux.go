@@ -255,9 +255,13 @@ func (d *Demux) session(v visitor, e *routes.Entry) {
 		d.recordRefusal(e, client, begun, why)
 		v.refuse(why)
 	}
-	// The handshake has checked certificates, but for clients that name their pod later.
-	if !e.Allows(client.Addr()) || !e.AdmitsCertificates(v.conn.shown) {
+	if !e.Allows(client.Addr()) {
 		refuse(AddressDenied)
+		return
+	}
+	// The handshake has checked certificates, but for clients that name their pod later.
+	if !e.AdmitsCertificates(v.conn.shown) {
+		refuse(CertificateRequired)
 		return
 	}
 	if e.Gated() && v.ctx == nil {

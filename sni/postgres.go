@@ -185,6 +185,11 @@ func (d *Demux) postgresRefusal(e *routes.Entry, why Outcome) pgwire.ErrorRespon
 			Code: pgwire.InvalidAuthorization, Message: "this pod does not accept connections from your address",
 			Hint: "Its owner can change the pod's ip_allow_list.",
 		}
+	case CertificateRequired:
+		return pgwire.ErrorResponse{
+			Code: pgwire.InvalidAuthorization, Message: "this pod asks clients for a certificate",
+			Hint: "Connect by host name with a client that sends it in TLS (libpq 14 or newer): only then is it asked for its certificate.",
+		}
 	case LoginRequired:
 		return pgwire.ErrorResponse{
 			Code: pgwire.InvalidAuthorization, Message: "this pod asks for a login with Tapis",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
@@ -342,8 +343,11 @@ func TestPostgresWithoutServerName(t *testing.T) {
 			got <- s
 		}
 	})
+	asking := snitest.Route("asking.pods.test", routes.Postgres, up.Addr)
+	authority, _ := snitest.Certificate(t, "clients")
+	asking.ClientCA = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Certificate[0]}))
 	snitest.Set(t, e.table, snitest.Route("db.pods.test", routes.Postgres, up.Addr),
-		snitest.Route("web.pods.test", routes.HTTP, up.Addr), snitest.Route("db.pods.other", routes.Postgres, up.Addr))
+		snitest.Route("web.pods.test", routes.HTTP, up.Addr), snitest.Route("db.pods.other", routes.Postgres, up.Addr), asking)
 	for _, tt := range []struct {
 		name, options string
 		forwarded     string // the options that reach the pod
@@ -359,6 +363,7 @@ func TestPostgresWithoutServerName(t *testing.T) {
 		{"no name at all", "pod=", "", "there is no pod at this address", "options=pod%3D<pod id>"},
 		{"a wildcard", "pod=*", "", "there is no pod at this address", "options=pod%3D<pod id>"},
 		{"a web pod", "pod=web", "", "this pod does not speak PostgreSQL", "https"},
+		{"a pod that asks for a certificate", "pod=asking", "", "this pod asks clients for a certificate", "Connect by host name"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := pgwire.Startup{Code: pgwire.Protocol30, Params: []pgwire.Param{{Name: "user", Value: "alice"}}}

@@ -118,7 +118,9 @@ func (f *refusal) send(b []byte) bool {
 }
 
 // forbidden reports whether it is not the pod that is at fault.
-func (f *refusal) forbidden() bool { return f.why == AddressDenied || f.why == LoginRequired }
+func (f *refusal) forbidden() bool {
+	return f.why == AddressDenied || f.why == LoginRequired || f.why == CertificateRequired
+}
 
 // transient reports whether it helps to try again.
 func (f *refusal) transient() bool {

@@ -12,39 +12,40 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	HTTPConnection  Outcome = iota // passed on to the HTTP server
-	TCPSession                     // became a session of a TCP route
-	ClientGone                     // closed or reset before anything was decided
-	Timeout                        // not done within the time allowed
-	Overload                       // over a limit of the edge
-	TooManyBytes                   // over the byte limit before a route was known
-	PlainHTTP                      // HTTP without TLS
-	PlainPostgres                  // PostgreSQL without TLS
-	PostgresCancel                 // CancelRequest for no session that goes on
-	CancelForwarded                // CancelRequest that was passed to its pod
-	UnknownProtocol                // neither TLS nor PostgreSQL
-	BadProxyHeader                 // no valid PROXY header where one is required
-	BadHandshake                   // TLS failed: versions, ALPN, certificates, alerts
-	UnknownName                    // no route for the server name
-	NoName                         // no server name where one is needed
-	NotLive                        // the route's pod does not run
-	WrongProtocol                  // the pod does not speak what the client speaks
-	AddressDenied                  // not on the route's address list
-	UpstreamFailed                 // the pod did not accept the connection
-	ClientLimit                    // over the connections of one client
-	ClientRate                     // over the new connections per second of one client
-	PodLimit                       // over the connections of one pod
-	TenantLimit                    // over the connections of one tenant's pods
-	LoginRequired                  // the pod asks for a login, and the client has none
-	LoginRefused                   // the token of the client does not let it pass
-	outcomes                       // how many there are
+	HTTPConnection      Outcome = iota // passed on to the HTTP server
+	TCPSession                         // became a session of a TCP route
+	ClientGone                         // closed or reset before anything was decided
+	Timeout                            // not done within the time allowed
+	Overload                           // over a limit of the edge
+	TooManyBytes                       // over the byte limit before a route was known
+	PlainHTTP                          // HTTP without TLS
+	PlainPostgres                      // PostgreSQL without TLS
+	PostgresCancel                     // CancelRequest for no session that goes on
+	CancelForwarded                    // CancelRequest that was passed to its pod
+	UnknownProtocol                    // neither TLS nor PostgreSQL
+	BadProxyHeader                     // no valid PROXY header where one is required
+	BadHandshake                       // TLS failed: versions, ALPN, certificates, alerts
+	UnknownName                        // no route for the server name
+	NoName                             // no server name where one is needed
+	NotLive                            // the route's pod does not run
+	WrongProtocol                      // the pod does not speak what the client speaks
+	AddressDenied                      // not on the route's address list
+	UpstreamFailed                     // the pod did not accept the connection
+	ClientLimit                        // over the connections of one client
+	ClientRate                         // over the new connections per second of one client
+	PodLimit                           // over the connections of one pod
+	TenantLimit                        // over the connections of one tenant's pods
+	LoginRequired                      // the pod asks for a login, and the client has none
+	LoginRefused                       // the token of the client does not let it pass
+	CertificateRequired                // the client was not asked for the certificate that the route wants
+	outcomes                           // how many there are
 )
 
 var outcomeNames = [outcomes]string{
 	"http", "tcp", "client_gone", "timeout", "overload", "too_many_bytes", "plain_http", "plain_postgres",
 	"postgres_cancel", "cancel_forwarded", "unknown_protocol", "bad_proxy_header", "bad_handshake", "unknown_name",
 	"no_name", "not_live", "wrong_protocol", "address_denied", "upstream_failed", "client_limit", "client_rate",
-	"pod_limit", "tenant_limit", "login_required", "login_refused",
+	"pod_limit", "tenant_limit", "login_required", "login_refused", "certificate_required",
 }
 
 // String returns the outcome's label.
