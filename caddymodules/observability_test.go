@@ -37,6 +37,13 @@ func metricNames(text string) []string {
 // all of them.
 func TestMetricsAreAsDocumented(t *testing.T) {
 	e := startEdge(t)
+	e.loadWithApp("podway_certificates", "")
+	parts.Eventually(t, limit, func() error {
+		if !strings.Contains(e.metrics(), "podway_edge_certificate_days_left{") {
+			return errors.New("the edge has no certificate yet")
+		}
+		return nil
+	})
 	exported := map[string]bool{}
 	for line := range strings.Lines(e.metrics()) {
 		if name, ok := strings.CutPrefix(line, "# TYPE "); ok {
@@ -76,11 +83,18 @@ func TestMetricsAreAsDocumented(t *testing.T) {
 // loadWith runs the configuration with another option of the app podway.
 func (e *edge) loadWith(option string) {
 	e.t.Helper()
+	e.loadWithApp("", option)
+}
+
+// loadWithApp runs the configuration with another app, "" for none, and another
+// option of the app podway.
+func (e *edge) loadWithApp(app, option string) {
+	e.t.Helper()
 	body, err := os.ReadFile(filepath.Join("..", "edge", "Caddyfile.dev"))
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	text := strings.Replace(string(body), "\tpodway {\n", "\tpodway {\n"+option+"\n", 1)
+	text := strings.Replace(string(body), "\tpodway {\n", app+"\n\tpodway {\n"+option+"\n", 1)
 	cfg, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		e.t.Fatal(err)

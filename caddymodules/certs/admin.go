@@ -6,6 +6,8 @@ import (
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/tapis-project/podway/caddymodules/internal/options"
 )
 
 func init() { caddy.RegisterModule(new(AdminAPI)) }
@@ -27,16 +29,9 @@ func (*AdminAPI) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision finds the app, if it is configured.
-func (a *AdminAPI) Provision(ctx caddy.Context) error {
-	app, err := ctx.AppIfConfigured("podway_certificates")
-	if errors.Is(err, caddy.ErrNotConfigured) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	a.app = app.(*App)
-	return nil
+func (a *AdminAPI) Provision(ctx caddy.Context) (err error) {
+	a.app, err = options.App[App](ctx, "podway_certificates")
+	return err
 }
 
 // Routes returns the routes of the admin API.

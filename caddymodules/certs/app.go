@@ -56,6 +56,11 @@ type App struct {
 	// How many certificates are ordered at most.
 	Limits Limits `json:"limits,omitzero"`
 
+	// Share the keys of TLS session tickets by the storage, so that clients resume
+	// sessions at any edge, see [TicketKeys]. What the app tls has as
+	// session_tickets goes before.
+	SessionTickets *SessionTickets `json:"session_tickets,omitempty"`
+
 	ctx     caddy.Context
 	log     *slog.Logger
 	podway  *podway.App
@@ -136,7 +141,7 @@ func (a *App) Validate() error {
 	if strings.Contains(a.PodsLabel, ".") {
 		return fmt.Errorf("pods_label %q is not one label", a.PodsLabel)
 	}
-	return a.Limits.check()
+	return errors.Join(a.Limits.check(), a.SessionTickets.check())
 }
 
 // fixedZones returns the zones that are configured.
@@ -155,6 +160,9 @@ func (a *App) Start() error {
 	policies := caddytls.ConnectionPolicies{new(caddytls.ConnectionPolicy)}
 	if err := policies.Provision(a.ctx); err != nil {
 		return fmt.Errorf("preparing to get certificates: %w", err)
+	}
+	if err := a.checkTickets(); err != nil {
+		return err
 	}
 	a.get = policies[0].TLSConfig.GetCertificate
 	a.podway.Run()

@@ -1,27 +1,14 @@
 package certs
 
 import (
-	"strconv"
-
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/tapis-project/podway/caddymodules/internal/options"
 )
 
-func init() { httpcaddyfile.RegisterGlobalOption("podway_certificates", parseOption) }
-
-// parseOption reads the global option podway_certificates.
-func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
-	if existing != nil {
-		d.Next()
-		return nil, d.Err("the global option podway_certificates was given already")
-	}
-	app := new(App)
-	if err := app.UnmarshalCaddyfile(d); err != nil {
-		return nil, err
-	}
-	return httpcaddyfile.App{Name: "podway_certificates", Value: caddyconfig.JSON(app, nil)}, nil
+func init() {
+	options.Register("podway_certificates", func() caddyfile.Unmarshaler { return new(App) })
 }
 
 // UnmarshalCaddyfile sets up the app from the global option. Syntax:
@@ -31,6 +18,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		pods_label     <label>
 //		lazy_hosts
 //		check_interval <duration>
+//		session_tickets [<rotation interval>]
 //		limits {
 //			per_name    <number>
 //			per_tenant  <number>
@@ -40,16 +28,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		}
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume option name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for d.NextBlock(0) {
-		if err := a.unmarshalOption(d); err != nil {
-			return err
-		}
-	}
-	return nil
+	return options.Each(d, a.unmarshalOption)
 }
 
 func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
@@ -66,7 +45,13 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		}
 		return nil
 	case "check_interval":
-		return unmarshalDuration(d, &a.CheckInterval)
+		return options.Duration(d, &a.CheckInterval)
+	case "session_tickets":
+		a.SessionTickets = new(SessionTickets)
+		if d.CountRemainingArgs() == 0 {
+			return nil
+		}
+		return options.Duration(d, &a.SessionTickets.RotationInterval)
 	case "limits":
 		return a.Limits.unmarshal(d)
 	default:
@@ -77,43 +62,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 func (l *Limits) unmarshal(d *caddyfile.Dispenser) error {
 	numbers := map[string]*int{"per_name": &l.PerName, "per_tenant": &l.PerTenant, "total": &l.Total}
 	durations := map[string]*caddy.Duration{"min_backoff": &l.MinBackoff, "max_backoff": &l.MaxBackoff}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		name := d.Val()
-		if p, ok := durations[name]; ok {
-			if err := unmarshalDuration(d, p); err != nil {
-				return err
-			}
-			continue
-		}
-		p, ok := numbers[name]
-		if !ok {
-			return d.Errf("unrecognized limit %q", name)
-		}
-		var s string
-		if !d.AllArgs(&s) {
-			return d.ArgErr()
-		}
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			return d.Errf("%s %q is not a number", name, s)
-		}
-		*p = n
-	}
-	return nil
-}
-
-func unmarshalDuration(d *caddyfile.Dispenser, p *caddy.Duration) error {
-	name := d.Val()
-	var s string
-	if !d.AllArgs(&s) {
-		return d.ArgErr()
-	}
-	v, err := caddy.ParseDuration(s)
-	if err != nil {
-		return d.Errf("%s: %v", name, err)
-	}
-	*p = caddy.Duration(v)
-	return nil
+	return options.Limits(d, numbers, durations)
 }
 
 // Interface guards

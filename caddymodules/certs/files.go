@@ -16,6 +16,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/certmagic"
+
+	"github.com/tapis-project/podway/caddymodules/internal/options"
 )
 
 func init() { caddy.RegisterModule(new(Files)) }
@@ -191,7 +193,7 @@ func (f *Files) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if d.Val() != "interval" {
 			return d.Errf("unrecognized subdirective %q", d.Val())
 		}
-		if err := unmarshalDuration(d, &f.Interval); err != nil {
+		if err := options.Duration(d, &f.Interval); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+
 	"github.com/tapis-project/podway/routes"
 )
 
@@ -67,20 +69,44 @@ func (a *App) sweep(ctx context.Context) {
 	tick := time.NewTicker(time.Duration(a.CheckInterval))
 	defer tick.Stop()
 	for {
-		a.enqueueZones()
-		a.podway.Table().Range(func(e *routes.Entry) bool {
-			if a.needsOwn(e) {
-				a.queue.add(e.Host)
-			}
-			return true
-		})
-		a.states.forgetExcept(a.known)
+		a.lookAtAll()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// lookAtAll queues all certificates, and warns if memory has no room for them: those
+// that have none are loaded at each handshake.
+func (a *App) lookAtAll() {
+	a.enqueueZones()
+	all := len(a.zones.all())
+	a.podway.Table().Range(func(e *routes.Entry) bool {
+		if a.needsOwn(e) {
+			a.queue.add(e.Host)
+			all++
+		}
+		return true
+	})
+	if room := a.cacheRoom(); all > room {
+		a.log.Warn("memory has no room for all certificates; raise the capacity of the cache of the app tls", "certificates", all, "capacity", room)
+	}
+	a.states.forgetExcept(a.known)
+}
+
+// cacheRoom returns how many certificates Caddy keeps in memory.
+func (a *App) cacheRoom() int {
+	const byDefault = 10_000
+	app, err := a.ctx.App("tls")
+	if err != nil {
+		return byDefault
+	}
+	if t, ok := app.(*caddytls.TLS); ok && t.Cache != nil && t.Cache.Capacity > 0 {
+		return t.Cache.Capacity
+	}
+	return byDefault
 }
 
 func (a *App) enqueueZones() {

@@ -75,6 +75,7 @@ type limiter struct {
 	client redis.UniversalClient
 	keys   keys
 	limits Limits
+	budget budget
 }
 
 // order counts an order for a subject. The error is [errLimit] if it must not be
@@ -93,9 +94,14 @@ func (l *limiter) order(ctx context.Context, subject, tenant string) error {
 	which, _ := answer[0].(string)
 	left, _ := answer[1].(int64)
 	if which == "" {
+		made, _ := answer[2].(int64)
+		l.budget.note(float64(made)/float64(l.limits.Total), time.Duration(left)*time.Millisecond)
 		return nil
 	}
 	wait := (time.Duration(left) * time.Millisecond).Round(time.Second)
+	if which == "total" {
+		l.budget.note(1, wait)
+	}
 	switch which {
 	case "backoff":
 		return fmt.Errorf("%w: the last order for %s failed; it is tried again in %v", errLimit, subject, wait)

@@ -69,8 +69,14 @@ func TestOrdersAreLimited(t *testing.T) {
 	})
 	t.Run("for all", func(t *testing.T) {
 		l := newLimiter(t, Limits{})
-		if got := l.orders(t, 300, "a.test", "", true); got != DefaultTotal {
-			t.Errorf("got %d, want %d", got, DefaultTotal)
+		if got := l.budget.used(); got != 0 {
+			t.Errorf("got a budget of which %v is used, want 0", got)
+		}
+		if got := l.orders(t, DefaultTotal/4, "b.test", "", true); got != DefaultTotal/4 || l.budget.used() != 0.25 {
+			t.Errorf("got %d, and a budget of which %v is used, want %d and 0.25", got, l.budget.used(), DefaultTotal/4)
+		}
+		if got := l.orders(t, 300, "a.test", "", true); got != DefaultTotal-DefaultTotal/4 || l.budget.used() != 1 {
+			t.Errorf("got %d, and a budget of which %v is used, want %d and 1", got, l.budget.used(), DefaultTotal-DefaultTotal/4)
 		}
 		for _, key := range []string{"total", "name:0.a.test"} {
 			if ttl := l.client.PTTL(t.Context(), l.keys.orders+key).Val(); ttl <= 0 {

@@ -14,6 +14,7 @@ var (
 	leftDesc     = desc("certificate_days_left", "Days until the first certificate expires, by what it is for.", "kind")
 	soonDesc     = desc("certificates_expiring", "Certificates that expire within a time.", "within")
 	orderedDesc  = desc("certificate_orders_total", "Orders of certificates, by what became of them.", "result")
+	budgetDesc   = desc("certificate_budget_used", "Share of the orders of an hour that all edges have made, when this one made its last.")
 	withinBounds = map[string]time.Duration{"1d": 24 * time.Hour, "7d": 7 * 24 * time.Hour, "30d": 30 * 24 * time.Hour}
 )
 
@@ -34,7 +35,7 @@ func (a *App) registerMetrics() error {
 
 // Describe implements [prometheus.Collector].
 func (collector) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{countDesc, leftDesc, soonDesc, orderedDesc} {
+	for _, d := range []*prometheus.Desc{countDesc, leftDesc, soonDesc, orderedDesc, budgetDesc} {
 		c <- d
 	}
 }
@@ -76,6 +77,7 @@ func (m collector) Collect(c chan<- prometheus.Metric) {
 	for name := range withinBounds {
 		gauge(soonDesc, float64(soon[name]), name)
 	}
+	gauge(budgetDesc, m.app.limiter.budget.used())
 	for result, n := range map[string]uint64{"issued": issued.Load(), "renewed": renewed.Load(), "failed": failures.Load(), "refused": refused.Load()} {
 		c <- prometheus.MustNewConstMetric(orderedDesc, prometheus.CounterValue, float64(n), result)
 	}

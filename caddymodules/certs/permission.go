@@ -43,8 +43,11 @@ func (p *Permission) Provision(ctx caddy.Context) (err error) {
 	if p.podway, err = podway.Get(ctx); err != nil {
 		return err
 	}
-	p.app, err = appOf(ctx)
-	return err
+	if p.app, err = appOf(ctx); err != nil {
+		return err
+	}
+	p.app.shareTickets(ctx)
+	return nil
 }
 
 // CertificateAllowed implements [caddytls.OnDemandPermission].

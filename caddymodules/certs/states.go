@@ -167,20 +167,15 @@ func (s *states) write(ctx context.Context) {
 }
 
 func (s *states) flush(ctx context.Context) error {
-	s.mu.Lock()
-	todo := s.dirty
-	s.dirty = map[string]bool{}
-	now := maps.Clone(s.by)
-	s.mu.Unlock()
+	todo := s.takeDirty()
 	if len(todo) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
 	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for subject := range todo {
-			state, ok := now[subject]
-			if !ok {
+		for subject, state := range todo {
+			if state == nil {
 				p.HDel(ctx, s.key, subject)
 				continue
 			}
@@ -194,8 +189,25 @@ func (s *states) flush(ctx context.Context) error {
 	})
 	if err != nil {
 		s.mu.Lock()
-		maps.Copy(s.dirty, todo)
+		for subject := range todo {
+			s.dirty[subject] = true
+		}
 		s.mu.Unlock()
 	}
 	return err
+}
+
+// takeDirty returns the states that are to be written, nil for those that are gone.
+func (s *states) takeDirty() map[string]*State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	todo := make(map[string]*State, len(s.dirty))
+	for subject := range s.dirty {
+		todo[subject] = nil
+		if state, ok := s.by[subject]; ok {
+			todo[subject] = &state
+		}
+	}
+	clear(s.dirty)
+	return todo
 }

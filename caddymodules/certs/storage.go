@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tapis-project/podway/caddymodules/certs/redisstorage"
+	"github.com/tapis-project/podway/caddymodules/internal/options"
 	"github.com/tapis-project/podway/caddymodules/podway"
 	"github.com/tapis-project/podway/routes/redisroutes"
 )
@@ -178,7 +179,7 @@ func (s *Storage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	texts := map[string]*string{"redis": &s.Redis, "key": &s.Key, "key_file": &s.KeyFile, "mirror": &s.Mirror}
 	for d.NextBlock(0) {
 		if d.Val() == "lock_ttl" {
-			if err := unmarshalDuration(d, &s.LockTTL); err != nil {
+			if err := options.Duration(d, &s.LockTTL); err != nil {
 				return err
 			}
 			continue
