@@ -44,9 +44,13 @@ type world struct {
 	base   settings
 }
 
+// long is how long certificates are good for in tests that are not about their
+// renewal. The authority suggests a time for it, two days around two thirds of this.
+const long = 30 * 24 * time.Hour
+
 // newWorld starts Redis, DNS and an authority with certificates that are good for a
-// time.
-func newWorld(t *testing.T, validity time.Duration) *world {
+// time. Options are settings of the authority by their names.
+func newWorld(t *testing.T, validity time.Duration, options ...map[string]any) *world {
 	t.Helper()
 	w := &world{t: t, redis: parts.StartRedis(t), dns: parts.StartDNS(t, "tacc.test", "iu.test", "custom.test")}
 	w.client = redis.NewClient(&redis.Options{Addr: w.redis.Addr})
@@ -56,14 +60,19 @@ func newWorld(t *testing.T, validity time.Duration) *world {
 	t.Cleanup(web.Close)
 	w.pod = web.Listener.Addr().String()
 	port := strconv.Itoa(parts.FreePort(t))
-	w.ca = startPebble(t, w.dns.Addr, port, validity)
-	w.base = settings{
-		Port: port, Redis: "redis://" + w.redis.Addr, KeyFile: w.key(), Directory: w.ca.Directory, CAFile: w.ca.CAFile, DNS: w.dns,
-		LockTTL: 4 * time.Second, Check: time.Second, MinBackoff: time.Second, PerName: 1000, PerTenant: 1000, Total: 1000, RenewInterval: time.Second,
-	}
+	w.ca = startPebble(t, w.dns.Addr, port, validity, options...)
+	w.base = w.settings(port, "redis://"+w.redis.Addr)
 	w.tenants()
 	w.routes()
 	return w
+}
+
+// settings are those of an edge that looks at its certificates each second.
+func (w *world) settings(port, redisURL string) settings {
+	return settings{
+		Port: port, Redis: redisURL, KeyFile: w.key(), Directory: w.ca.Directory, CAFile: w.ca.CAFile, DNS: w.dns,
+		LockTTL: 4 * time.Second, Check: time.Second, MinBackoff: time.Second, PerName: 1000, PerTenant: 1000, Total: 1000, RenewInterval: time.Second,
+	}
 }
 
 // publisher begins to publish routes anew.
@@ -158,7 +167,7 @@ func get(e *edge, host string) error {
 }
 
 func TestWildcardOfANewTenantIsThereBeforeItsFirstPod(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t, long)
 	e := w.edge()
 	w.tenants("tacc")
 	s := e.awaitState("*.pods.tacc.test", "valid")
@@ -201,7 +210,7 @@ func noReadableKey(t *testing.T, w *world) {
 }
 
 func TestCustomDomainOnTheSharedPortWhileTrafficRuns(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t, long)
 	pg := parts.StartPostgres(t)
 	w.tenants("tacc")
 	w.route("db.pods.tacc.test", routes.Postgres, net.JoinHostPort("127.0.0.1", strconv.Itoa(pg.Port)))
@@ -346,7 +355,7 @@ func TestExpiredCertificateIsReplaced(t *testing.T) {
 }
 
 func TestThreeEdgesMakeOneOrder(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t, long)
 	edges := []*edge{w.edge(), w.edge(w.elsewhere), w.edge(w.elsewhere)}
 	w.tenants("tacc")
 	w.routes("www.custom.test", "web.pods.tacc.test")
@@ -370,7 +379,8 @@ func TestThreeEdgesMakeOneOrder(t *testing.T) {
 }
 
 func TestHolderOfTheLockIsKilledInTheMiddleOfAnOrder(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t, long)
+	w.base.LockTTL = 10 * time.Second // an order takes a few, and so much longer on a machine that has much to do
 	first := w.edge(w.elsewhere)
 	w.dns.Kill() // the order gets to the point where it needs DNS, and waits
 	w.tenants("tacc")
@@ -396,7 +406,7 @@ func TestHolderOfTheLockIsKilledInTheMiddleOfAnOrder(t *testing.T) {
 }
 
 func TestRedisIsLostAndNothingIsIssuedAgain(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t, long)
 	w.tenants("tacc")
 	w.routes("web.pods.tacc.test", "www.custom.test")
 	mirror := t.TempDir()
@@ -433,7 +443,7 @@ func TestRedisIsLostAndNothingIsIssuedAgain(t *testing.T) {
 }
 
 func TestRandomNamesCostNothing(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t, long)
 	w.tenants("tacc")
 	w.routes("web.pods.tacc.test")
 	e := w.edge()
@@ -482,7 +492,7 @@ func TestRandomNamesCostNothing(t *testing.T) {
 }
 
 func TestLimitsAreSharedByEdges(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t, long)
 	few := func(s *settings) { s.PerTenant = 2 }
 	edges := []*edge{w.edge(few), w.edge(few, w.elsewhere)}
 	var hosts []string
@@ -515,7 +525,7 @@ func TestLimitsAreSharedByEdges(t *testing.T) {
 }
 
 func TestFailedOrdersAreTriedLessAndLess(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t, long)
 	w.routes("www.elsewhere.test") // no DNS server knows it
 	e := w.edge()
 	e.awaitState("www.elsewhere.test", "failed")

@@ -17,38 +17,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"text/template"
 	"time"
 
 	"github.com/tapis-project/podway/tests/parts"
+	"github.com/tapis-project/podway/tests/system"
 )
 
-var (
-	binDir string // of the program, "" if no test has needed it
-
-	program = sync.OnceValues(func() (string, error) {
-		var err error
-		if binDir, err = os.MkdirTemp("", "podway-certs-"); err != nil {
-			return "", err
-		}
-		bin := filepath.Join(binDir, "podway-edge")
-		if out, err := exec.Command("go", "build", "-o", bin, "../../edge").CombinedOutput(); err != nil {
-			return "", fmt.Errorf("building the edge: %w\n%s", err, out)
-		}
-		return bin, nil
-	})
-)
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if binDir != "" {
-		_ = os.RemoveAll(binDir)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { system.Main(m) }
 
 // settings are what differs between the edges of the tests.
 type settings struct {
@@ -60,6 +38,7 @@ type settings struct {
 	Certificates               string // lines of the option podway
 	Storage                    string // more lines of the storage
 	RenewInterval              time.Duration
+	Tickets                    string // line of podway_certificates
 }
 
 var caddyfile = template.Must(template.New("").Parse(`{
@@ -91,6 +70,7 @@ var caddyfile = template.Must(template.New("").Parse(`{
 	podway_certificates {
 		tenants
 		check_interval {{.Check}}
+		{{.Tickets}}
 		limits {
 			per_name {{.PerName}}
 			per_tenant {{.PerTenant}}
@@ -173,16 +153,12 @@ func start(t testing.TB, s settings, roots *x509.CertPool) *edge {
 
 func (e *edge) run() {
 	e.t.Helper()
-	bin, err := program()
-	if err != nil {
-		e.t.Fatal(err)
-	}
 	log, err := os.OpenFile(e.file("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		e.t.Fatal(err)
 	}
 	defer log.Close()
-	e.cmd = exec.Command(bin, "run", "--config", "Caddyfile", "--adapter", "caddyfile")
+	e.cmd = exec.Command(system.Program(e.t, "edge"), "run", "--config", "Caddyfile", "--adapter", "caddyfile")
 	e.cmd.Dir = e.s.Dir
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	e.cmd.Env = []string{"HOME=" + e.s.Dir, "XDG_DATA_HOME=" + e.s.Dir, "XDG_CONFIG_HOME=" + e.s.Dir}

@@ -14,6 +14,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -36,7 +37,8 @@ const limit = 90 * time.Second
 // pebble is a certificate authority.
 type pebble struct {
 	Directory string // URL of its ACME directory
-	CAFile    string // what its API's certificate is signed with
+	CAFile    string // what its API's certificate is signed with: itself
+	KeyFile   string // of that certificate
 
 	t          testing.TB
 	bin, conf  string
@@ -49,23 +51,27 @@ type pebble struct {
 }
 
 // startPebble starts an authority that finds hosts by a DNS server, at a TLS port,
-// and whose certificates are good for a time.
-func startPebble(t testing.TB, dns, tlsPort string, validity time.Duration) *pebble {
+// and whose certificates are good for a time. Options are more of its settings.
+func startPebble(t testing.TB, dns, tlsPort string, validity time.Duration, options ...map[string]any) *pebble {
 	t.Helper()
 	dir := t.TempDir()
 	ca, key, pool := selfSigned(t, dir)
 	port, management := strconv.Itoa(parts.FreePort(t)), strconv.Itoa(parts.FreePort(t))
-	conf, err := json.Marshal(map[string]any{"pebble": map[string]any{
+	settings := map[string]any{
 		"listenAddress": "127.0.0.1:" + port, "managementListenAddress": "127.0.0.1:" + management,
 		"certificate": ca, "privateKey": key, "httpPort": 1, "tlsPort": atoi(t, tlsPort),
 		"retryAfter": map[string]int{"authz": 1, "order": 1},
 		"profiles":   map[string]any{"default": map[string]any{"description": "of the test", "validityPeriod": int(validity.Seconds())}},
-	}})
+	}
+	for _, o := range options {
+		maps.Copy(settings, o)
+	}
+	conf, err := json.Marshal(map[string]any{"pebble": settings})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &pebble{
-		Directory: "https://127.0.0.1:" + port + "/dir", CAFile: ca,
+		Directory: "https://127.0.0.1:" + port + "/dir", CAFile: ca, KeyFile: key,
 		t: t, bin: parts.Require(t, filepath.Join(root(t), ".cache", "bin", "pebble"), "pebble"), conf: filepath.Join(dir, "pebble.json"),
 		dns: dns, management: "https://127.0.0.1:" + management, out: new(lines),
 		client: &http.Client{Timeout: limit, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}},

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/tapis-project/podway/tests/parts"
 	"github.com/tapis-project/podway/tests/system"
 )
@@ -49,30 +47,7 @@ func newWorld(t *testing.T) world {
 
 // set replaces the records of a name in the zone. Records are written without
 // their name: `TXT "word"`. None leaves what the zone has for every name.
-func (w world) set(name string, records ...string) {
-	w.t.Helper()
-	m := new(dns.Msg)
-	m.SetUpdate(dns.Fqdn(zone))
-	first, err := dns.NewRR(dns.Fqdn(name) + " A 127.0.0.1")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	m.RemoveName([]dns.RR{first})
-	for _, text := range records {
-		rr, err := dns.NewRR(dns.Fqdn(name) + " 1 " + text)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		m.Insert([]dns.RR{rr})
-	}
-	key := dns.Fqdn(w.dns.KeyName)
-	m.SetTsig(key, dns.HmacSHA256, 300, time.Now().Unix())
-	c := dns.Client{Net: "tcp", TsigSecret: map[string]string{key: w.dns.Key}, Timeout: soon}
-	answer, _, err := c.ExchangeContext(w.t.Context(), m, w.dns.Addr)
-	if err != nil || answer.Rcode != dns.RcodeSuccess {
-		w.t.Fatalf("changing %s: got %v, %v", name, answer, err)
-	}
-}
+func (w world) set(name string, records ...string) { w.dns.Set(zone, name, records...) }
 
 // point makes a domain a CNAME of a pod's host.
 func (w world) point(domain, pod string) { w.set(domain, "CNAME "+system.Host(pod)+".") }

@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/miekg/dns"
 )
 
 // DNS is a real DNS server (Knot) that is primary for some zones and takes updates
@@ -76,4 +79,32 @@ func (d *DNS) Kill() {
 		d.stop()
 	}
 	d.stop = nil
+}
+
+// Set replaces the records of a name in a zone. Records are written without their
+// name, as in `TXT "word"`. None leaves what the zone has for every name.
+func (d *DNS) Set(zone, name string, records ...string) {
+	d.t.Helper()
+	m := new(dns.Msg)
+	m.SetUpdate(dns.Fqdn(zone))
+	m.RemoveName([]dns.RR{d.record(name, "A 127.0.0.1")})
+	for _, text := range records {
+		m.Insert([]dns.RR{d.record(name, text)})
+	}
+	key := dns.Fqdn(d.KeyName)
+	m.SetTsig(key, dns.HmacSHA256, 300, time.Now().Unix())
+	c := dns.Client{Net: "tcp", TsigSecret: map[string]string{key: d.Key}, Timeout: 30 * time.Second}
+	answer, _, err := c.ExchangeContext(d.t.Context(), m, d.Addr)
+	if err != nil || answer.Rcode != dns.RcodeSuccess {
+		d.t.Fatalf("changing %s: got %v, %v", name, answer, err)
+	}
+}
+
+func (d *DNS) record(name, text string) dns.RR {
+	d.t.Helper()
+	rr, err := dns.NewRR(dns.Fqdn(name) + " 1 " + text)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return rr
 }
