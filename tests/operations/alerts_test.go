@@ -54,7 +54,7 @@ var metricRE = regexp.MustCompile(`\bpodway_[a-z_]+\b`)
 // the runbook.
 func TestAlertsAreOfMetricsThatExist(t *testing.T) {
 	described, runbook := string(read(t, "docs/observability.md")), string(read(t, "docs/operations/alerts.md"))
-	source := string(read(t, "caddymodules/podway/metrics.go"))
+	source := string(read(t, "caddymodules/podway/metrics.go")) + string(read(t, "caddymodules/certs/metrics.go"))
 	rules := alertRules(t)
 	if len(rules) == 0 {
 		t.Fatal("there are no rules")
