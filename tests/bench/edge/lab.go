@@ -36,6 +36,8 @@ type lab struct {
 	client   *redis.Client // of it
 	postgres *peer.Server  // nil before it is needed
 	peers    map[string]*peer.Peer
+
+	certified *authority // of the row certificates; nil before it is needed
 }
 
 func openLab(ctx context.Context, o options) (*lab, error) {
@@ -309,7 +311,7 @@ func rowNames() []string {
 // peerNames returns the names of what the edge is compared with.
 func peerNames() []string {
 	names := slices.Collect(maps.Keys(starters))
-	names = append(slices.DeleteFunc(names, func(n string) bool { return n == edge }), direct, directTLS, ungated)
+	names = append(slices.DeleteFunc(names, func(n string) bool { return n == edge }), direct, directTLS, ungated, wildcard)
 	slices.Sort(names)
 	return names
 }

@@ -36,6 +36,7 @@ type options struct {
 	idle     int           // connections of the row idle
 	settle   time.Duration // before memory is read
 	writes   int           // routes written one by one
+	certs    int           // hosts with a certificate each, of the row certificates
 	reloads  int
 	quick    bool
 	report   string // file; "" for none
@@ -61,7 +62,7 @@ func main() {
 }
 
 func parse(args []string) (options, error) {
-	o := options{idle: 5000, settle: 6 * time.Second, writes: 300, reloads: 20}
+	o := options{idle: 5000, settle: 6 * time.Second, writes: 300, certs: 20_000, reloads: 20}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	only := f.String("only", "", "rows to measure, of "+strings.Join(rowNames(), ","))
 	peers := f.String("peers", "", "peers to measure besides the edge, of "+strings.Join(peerNames(), ","))
@@ -79,7 +80,7 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("unknown argument %q", f.Arg(0))
 	}
 	if o.quick {
-		o.idle, o.settle, o.writes, o.reloads = 1000, 4*time.Second, 100, 5
+		o.idle, o.settle, o.writes, o.certs, o.reloads = 1000, 4*time.Second, 100, 5000, 5
 	}
 	o.fillDefaults()
 	var err1, err2 error

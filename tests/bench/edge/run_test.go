@@ -49,13 +49,13 @@ func tiny(t *testing.T) options {
 	return options{
 		edge:  program,
 		peers: []string{direct}, rounds: 2, duration: 50 * time.Millisecond,
-		idle: 20, settle: time.Millisecond, writes: 3, reloads: 1,
+		idle: 20, settle: time.Millisecond, writes: 3, certs: 30, reloads: 1,
 	}
 }
 
 func TestARunMeasuresAndWritesFigures(t *testing.T) {
 	o := tiny(t)
-	o.only = []string{"handshake", "down", "up", "roundtrip", "pg-connect", "idle", "reload"}
+	o.only = []string{"handshake", "down", "up", "roundtrip", "pg-connect", "idle", "reload", "certificates"}
 	if _, err := exec.LookPath("h2load"); err == nil { // only the benchmark itself installs it
 		o.only = append(o.only, "h1", "h2")
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Handshakes opens connections for a time, with a number of workers; each is a
@@ -17,6 +19,29 @@ import (
 // counted, and the first is returned with the result.
 func Handshakes(ctx context.Context, t Target, workers int, d time.Duration) (Result, error) {
 	return repeat(ctx, workers, d, func(ctx context.Context) error { return Try(ctx, t) })
+}
+
+// HandshakesAcross is Handshakes with a number of hosts at one address, in turns.
+func HandshakesAcross(ctx context.Context, t Target, hosts []string, workers int, d time.Duration) (Result, error) {
+	var turn atomic.Uint64
+	return repeat(ctx, workers, d, func(ctx context.Context) error {
+		host := t
+		// Far from the one before, so that no cache of the processor helps.
+		host.Host = hosts[turn.Add(7919)%uint64(len(hosts))]
+		return Try(ctx, host)
+	})
+}
+
+// Visit makes one handshake with each of a number of hosts at one address.
+func Visit(ctx context.Context, t Target, hosts []string, workers int) error {
+	var g errgroup.Group
+	g.SetLimit(workers)
+	for _, h := range hosts {
+		host := t
+		host.Host = h
+		g.Go(func() error { return Try(ctx, host) })
+	}
+	return g.Wait()
 }
 
 // repeat calls f again and again for a time in a number of workers.

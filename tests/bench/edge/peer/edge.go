@@ -17,6 +17,14 @@ import (
 // Edge starts a Podway edge with its limits for one client raised, and returns
 // when it is ready and its routes are as published.
 func Edge(ctx context.Context, s Setup) (*Peer, error) {
+	return s.edge(ctx, "Caddyfile.edge", values{}, func(_ context.Context, file string) ([]string, error) {
+		return []string{"run", "--config", file, "--adapter", "caddyfile"}, nil
+	})
+}
+
+// edge starts an edge with a configuration, and the arguments that its file takes. It
+// returns when the edge is ready and its routes are as published.
+func (s Setup) edge(ctx context.Context, conf string, v values, args func(ctx context.Context, file string) ([]string, error)) (*Peer, error) {
 	addrs, err := freeAddrs(ctx, 1)
 	if err != nil {
 		return nil, err
@@ -24,12 +32,17 @@ func Edge(ctx context.Context, s Setup) (*Peer, error) {
 	// The path of a Unix socket is short, and each edge has its own.
 	_, port, _ := net.SplitHostPort(addrs[0])
 	socket := filepath.Join(s.Dir, port+".sock")
-	file, err := s.configure("Caddyfile.edge", values{"HTTPS": addrs[0], "Port": port, "Socket": socket})
+	v["HTTPS"], v["Port"], v["Socket"] = addrs[0], port, socket
+	file, err := s.configure(conf, v)
+	if err != nil {
+		return nil, err
+	}
+	line, err := args(ctx, file)
 	if err != nil {
 		return nil, err
 	}
 	p, err := s.launch(ctx, &Peer{TCP: addrs[0], HTTPS: addrs[0], Admin: newAdmin(socket)}, command{
-		path: s.EdgeProgram, args: []string{"run", "--config", file, "--adapter", "caddyfile"},
+		path: s.EdgeProgram, args: line,
 	})
 	if err != nil {
 		return nil, err

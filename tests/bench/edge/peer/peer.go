@@ -25,6 +25,8 @@ type Setup struct {
 	Redis       string // address the edge reads routes from
 	Namespace   string // of these routes
 	GateKeyFile string // of its login
+
+	CertificatesKeyFile string // of the storage that [CertifiedEdge] has certificates from
 }
 
 // Peer is a running server that ends TLS and forwards to the upstream.
