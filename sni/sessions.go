@@ -148,7 +148,7 @@ func (s *Sessions) Open(ctx context.Context, table *routes.Table, e *routes.Entr
 	// A change between the caller's look at the table and the registration was
 	// announced too early to find this session.
 	if now := table.Get(e.Host); now != e && !x.mayStay(now) {
-		x.revoke()
+		x.Revoke()
 	}
 	return ctx, x
 }
@@ -190,7 +190,9 @@ func (x *Session) mayStay(now *routes.Entry) bool {
 	return now != nil && now.SameTarget(x.Entry) && now.Allows(x.Client.Addr())
 }
 
-func (x *Session) revoke() { x.end(ErrRevoked) }
+// Revoke ends the session with [ErrRevoked], as if its route had changed. It does
+// not wait for the end, and may be called after it.
+func (x *Session) Revoke() { x.end(ErrRevoked) }
 
 func (x *Session) end(cause error) {
 	x.stats.revoked.Add(1)
@@ -223,7 +225,7 @@ func (s *Sessions) Changed(host string, _, now *routes.Entry) {
 	}
 	sh.mu.Unlock()
 	for _, x := range gone {
-		x.revoke()
+		x.Revoke()
 	}
 }
 
