@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/net/http/httpguts"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -406,4 +407,27 @@ func FuzzResponse(f *testing.F) {
 			t.Fatalf("got length %s, net/http has %d", got, want.ContentLength)
 		}
 	})
+}
+
+// TestValuesAreReadAsTheStandardDoes puts every byte at every place of a value.
+func TestValuesAreReadAsTheStandardDoes(t *testing.T) {
+	for length := range 20 {
+		for at := range length {
+			for c := range 256 {
+				b := bytes.Repeat([]byte{'x'}, length)
+				b[at] = byte(c)
+				for _, before := range []byte{'x', ' ', 0x80, 0xff} { // what a borrow would come from
+					if at > 0 {
+						b[at-1] = before
+					}
+					if got, want := ValidField("N", string(b)), httpguts.ValidHeaderFieldValue(string(b)); got != want {
+						t.Fatalf("%q: got %v, want %v", b, got, want)
+					}
+					if plain := isPlain(string(b)); plain != (httpguts.ValidHeaderFieldValue(string(b)) && c != '\t') {
+						t.Fatalf("%q: got plain %v", b, plain)
+					}
+				}
+			}
+		}
+	}
 }

@@ -39,7 +39,33 @@ func AppendEnd(b []byte) []byte { return append(b, "\r\n"...) }
 
 // ValidField reports whether a name and a value can stand in a head.
 func ValidField(name, value string) bool {
-	return validName(name) && httpguts.ValidHeaderFieldValue(value)
+	return validName(name) && (isPlain(value) || httpguts.ValidHeaderFieldValue(value))
+}
+
+// isPlain reports whether s holds no control character, not even a tab, as nearly
+// all values do. It looks at eight bytes at a time, since every byte of every head
+// passes here.
+func isPlain(s string) bool {
+	const (
+		each = 0x0101010101010101 // times a byte: that byte eight times
+		high = each << 7
+		del  = each * 0x7f
+	)
+	for ; len(s) >= 8; s = s[8:] {
+		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		// (w-n*each)&^w&high is not 0 exactly if a byte of w is below n, which is at most
+		// 128. Those that are del are 0 in w^del, and so below 1.
+		if ((w-each*' ')&^w|((w^del)-each)&^(w^del))&high != 0 {
+			return false
+		}
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // ValidTarget reports whether a target in origin form can stand in a request
