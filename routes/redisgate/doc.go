@@ -41,6 +41,7 @@
 //	                                          that began until then are void
 //	podway:{default}:gate:shares:<host>       hash, id → [Share] as JSON
 //	podway:{default}:gate:shares:uses:<host>  hash, id → count, id:last → Unix seconds
+//	podway:{default}:gate:shares:since        Unix microseconds: uses are counted since
 //	podway:{default}:gate:rate:<what>:<who>   attempts within a window
 //	podway:{default}:gate:revoked             channel of [Event]
 //

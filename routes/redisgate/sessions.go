@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -133,6 +134,23 @@ func (s *Store) EndSession(ctx context.Context, sessionKey string) error {
 		return fmt.Errorf("ending session: %w", err)
 	}
 	return s.Publish(ctx, Event{Kind: SessionEnded, Session: sessionKey})
+}
+
+// dropAtOnce bounds how many sessions one command removes.
+const dropAtOnce = 500
+
+// DropSessions removes sessions that no edge admits any more, and tells nobody.
+func (s *Store) DropSessions(ctx context.Context, sessionKeys []string) error {
+	for some := range slices.Chunk(sessionKeys, dropAtOnce) {
+		keys := make([]string, len(some))
+		for i, k := range some {
+			keys[i] = s.key("session", k)
+		}
+		if err := s.client.Del(ctx, keys...).Err(); err != nil {
+			return fmt.Errorf("dropping sessions: %w", err)
+		}
+	}
+	return nil
 }
 
 func userHash(tenant, username string) string { return Hash(tenant, strings.ToLower(username)) }

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	_ "embed" // for the script
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -34,6 +35,7 @@ type Share struct {
 	// Version is part of what visitors hold: a change ends what was redeemed.
 	Version int `json:"version,omitempty"`
 
+	Created time.Time `json:"created,omitzero"`
 	Expires time.Time `json:"expires,omitzero"` // zero: never
 	MaxUses int       `json:"max_uses,omitempty"`
 	Revoked bool      `json:"revoked,omitempty"`
@@ -121,11 +123,43 @@ var redeemSource string
 
 var redeemScript = redis.NewScript(redeemSource)
 
+// BeginCounting notes that uses are counted from now on, unless that was noted
+// before. A Redis that has lost its data has lost that too.
+func (s *Store) BeginCounting(ctx context.Context) error {
+	_, err := s.client.SetArgs(ctx, s.key("shares", "since"), time.Now().UnixMicro(), redis.SetArgs{Mode: "NX"}).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return fmt.Errorf("beginning to count uses of shares: %w", err)
+	}
+	return nil
+}
+
+// countedSince reports whether all uses of a share were counted here.
+func (s *Store) countedSince(ctx context.Context, created time.Time) (bool, error) {
+	since, err := s.client.Get(ctx, s.key("shares", "since")).Int64()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return false, nil
+	case err != nil:
+		return false, err
+	default:
+		return created.UnixMicro() >= since, nil
+	}
+}
+
 // Redeem counts one use of a share. It reports false, and counts nothing, if the
-// share was redeemed as often as it may be.
+// share was redeemed as often as it may be, or if that is not known because it is
+// older than the counts, see [Store.BeginCounting].
 func (s *Store) Redeem(ctx context.Context, host string, x Share) (bool, error) {
-	ok, err := redeemScript.Run(ctx, s.client, []string{s.key("shares", "uses", host)},
-		x.ID, x.ID+lastUse, x.MaxUses, time.Now().Unix()).Bool()
+	unusedIfUnknown := true
+	var err error
+	if x.MaxUses > 0 {
+		unusedIfUnknown, err = s.countedSince(ctx, x.Created)
+	}
+	ok := false
+	if err == nil {
+		ok, err = redeemScript.Run(ctx, s.client, []string{s.key("shares", "uses", host)},
+			x.ID, x.ID+lastUse, x.MaxUses, time.Now().Unix(), unusedIfUnknown).Bool()
+	}
 	if err != nil {
 		return false, fmt.Errorf("redeeming share: %w", err)
 	}

@@ -142,6 +142,26 @@ func TestSessions(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
+func TestSessionsAreDropped(t *testing.T) {
+	onServers(t, func(t *testing.T, s *Store, _ *redis.Client) {
+		now := time.Now()
+		x := Session{Host: host, Pod: "web", Username: "ada", Tenant: "dev", Created: now, Expires: now.Add(time.Hour)}
+		var ids, keys []string
+		for range dropAtOnce + 2 { // more than one command removes
+			id, err := s.CreateSession(t.Context(), x, time.Minute)
+			check(t, err)
+			ids, keys = append(ids, id), append(keys, SessionKey(id, host, "web"))
+		}
+		check(t, s.DropSessions(t.Context(), append(keys[1:], Hash("unknown"))))
+		check(t, s.DropSessions(t.Context(), nil))
+		for i, id := range ids {
+			if _, err := s.Session(t.Context(), id, host, "web"); (err == nil) != (i == 0) {
+				t.Fatalf("session %d: got %v, want the first one only", i, err)
+			}
+		}
+	})
+}
+
 func TestLogoutEverywhereEndsEarlierSessionsOnly(t *testing.T) {
 	onServers(t, func(t *testing.T, s *Store, _ *redis.Client) {
 		ctx := t.Context()
@@ -186,7 +206,8 @@ func TestTenants(t *testing.T) {
 func TestSharesAreRedeemedAsOftenAsTheyMayBe(t *testing.T) {
 	onServers(t, func(t *testing.T, s *Store, _ *redis.Client) {
 		ctx := t.Context()
-		twice := Share{ID: "a", Kind: Link, Label: "course", Hash: HashLink(host, "secret"), MaxUses: 2}
+		check(t, s.BeginCounting(ctx))
+		twice := Share{ID: "a", Kind: Link, Label: "course", Hash: HashLink(host, "secret"), Created: time.Now().Round(0).UTC(), MaxUses: 2}
 		check(t, s.SetShares(ctx, host, []Share{twice, {ID: "b", Kind: Link}}))
 		got, err := s.Shares(ctx, host)
 		check(t, err)
@@ -220,6 +241,37 @@ func TestSharesAreRedeemedAsOftenAsTheyMayBe(t *testing.T) {
 		if u := uses["a"]; len(uses) != 1 || u.Count != 2 || time.Since(u.Last) > time.Minute {
 			t.Errorf("got %+v, want 2 uses of a, just now", uses)
 		}
+	})
+}
+
+func TestSharesThatMayHaveBeenUsedUpDoNotCount(t *testing.T) {
+	onServers(t, func(t *testing.T, s *Store, client *redis.Client) {
+		ctx := t.Context()
+		redeem := func(name string, x Share, want bool) {
+			t.Helper()
+			if got, err := s.Redeem(ctx, host, x); got != want || err != nil {
+				t.Errorf("%s: got %v, %v, want %v", name, got, err, want)
+			}
+		}
+		before := time.Now()
+		redeem("before anything is counted", Share{ID: "a", Created: before, MaxUses: 9}, false)
+		check(t, s.BeginCounting(ctx))
+		since := client.Get(ctx, s.key("shares", "since")).Val()
+		check(t, s.BeginCounting(ctx))
+		if again := client.Get(ctx, s.key("shares", "since")).Val(); again != since {
+			t.Errorf("got counted since %s, want %s", again, since)
+		}
+		fresh := Share{ID: "b", Created: time.Now(), MaxUses: 9}
+		redeem("made before", Share{ID: "a", Created: before, MaxUses: 9}, false)
+		redeem("made since", fresh, true)
+		redeem("made before, without a bound", Share{ID: "c", Created: before}, true)
+
+		check(t, client.FlushDB(ctx).Err())
+		redeem("made before all was lost, and nothing is counted", fresh, false)
+		check(t, s.BeginCounting(ctx))
+		redeem("made before all was lost", fresh, false)
+		redeem("made before all was lost, without a bound", Share{ID: "c", Created: before}, true)
+		redeem("made since", Share{ID: "d", Created: time.Now(), MaxUses: 1}, true)
 	})
 }
 
@@ -389,9 +441,12 @@ func TestErrorsWhenRedisIsDown(t *testing.T) {
 		"Session":       second(s.Session(ctx, id, host, "web")),
 		"TouchSession":  second(s.TouchSession(ctx, "k", Session{}, 0)),
 		"EndSession":    s.EndSession(ctx, "k"),
+		"DropSessions":  s.DropSessions(ctx, []string{"k"}),
 		"Logout":        s.LogoutEverywhere(ctx, "dev", "ada"),
 		"SetTenants":    s.SetTenants(ctx, []Tenant{{ID: "a"}}),
 		"Tenants":       second(s.Tenants(ctx)),
+		"BeginCounting": s.BeginCounting(ctx),
+		"Redeem one":    second(s.Redeem(ctx, host, Share{MaxUses: 1})),
 		"SetShares":     s.SetShares(ctx, host, []Share{{ID: "a"}}),
 		"Shares":        second(s.Shares(ctx, host)),
 		"Redeem":        second(s.Redeem(ctx, host, Share{})),

@@ -23,8 +23,8 @@ type checked struct {
 	fine bool
 }
 
-// Run publishes the tenants, and makes Tapis have our client in those of our site,
-// until ctx ends. Every control plane may run it: all do the same.
+// Run publishes the tenants, has the uses of shares counted, and makes Tapis have our
+// client in those of our site, until ctx ends. Every control plane may run it: all do the same.
 func (s *Service) Run(ctx context.Context) error {
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
@@ -41,6 +41,9 @@ func (s *Service) Run(ctx context.Context) error {
 // Keep does once what [Service.Run] does again and again. Failures are logged; what
 // was published or made before stays.
 func (s *Service) Keep(ctx context.Context) {
+	if err := s.Gate.BeginCounting(ctx); err != nil {
+		s.Logger.Warn("links that may be used a number of times may not work", "error", err)
+	}
 	tenants, err := s.Tapis.LoginTenants(ctx)
 	if err != nil {
 		s.Logger.Warn("tenants are not known, nobody new can log in", "error", err)

@@ -58,7 +58,7 @@ func sharesAt(net string, tokens []pods.AccessToken) []redisgate.Share {
 			continue // the entry is younger than the token
 		}
 		x := redisgate.Share{
-			ID: t.ID, Kind: redisgate.ShareKind(t.Kind), Label: t.Label, Hash: hash, MaxUses: t.MaxUses, Revoked: t.Revoked,
+			ID: t.ID, Kind: redisgate.ShareKind(t.Kind), Label: t.Label, Hash: hash, Created: t.CreatedAt, MaxUses: t.MaxUses, Revoked: t.Revoked,
 		}
 		if t.ExpiresAt != nil {
 			x.Expires = *t.ExpiresAt

@@ -9,6 +9,7 @@ import (
 
 func TestSharesArePublishedAndReadBack(t *testing.T) {
 	f := newFixture(t)
+	check(t, f.gate.BeginCounting(t.Context()))
 	k := pods.Key{Tenant: "dev", ID: "web"}
 	now := time.Now().UTC()
 	check(t, f.store.CreatePod(t.Context(), pods.Pod{
