@@ -3,10 +3,12 @@ package caddymodules_test
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	neturl "net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,6 +164,51 @@ func TestGatedStreamsEndWithTheList(t *testing.T) {
 		t.Errorf("the stream goes on after %v", soon)
 	}
 }
+
+// TestTrailersSayNothingThatHeadersMayNot sends in trailers what the gate takes out
+// of headers. Servers that mix the two must not be taken in.
+func TestTrailersSayNothingThatHeadersMayNot(t *testing.T) {
+	e, store := startGatedEdge(t)
+	r := gatedWeb("web.pods.test", pod(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = fmt.Fprintf(w, "%q %q", slices.Sorted(maps.Keys(r.Trailer)), r.Header["X-User"])
+	}), "ada")
+	r.Headers = &routes.HeaderRules{SetRequest: map[string]string{"X-Env": "prod"}}
+	e.publish(r)
+	now := time.Now()
+	id, err := store.CreateSession(t.Context(), redisgate.Session{
+		Host: "web.pods.test", Pod: "web", Username: "ada", Tenant: "dev", Created: now, Expires: now.Add(time.Hour),
+	}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		body := io.LimitReader(zeroes{}, 100_000)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://web.pods.test/", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = http.Header{"Cookie": {"__Host-pods_session=" + id}, "Origin": {"https://web.pods.test"}}
+		req.Trailer = http.Header{
+			"X-Sum": {"42"}, "X-User": {"root"}, "X_user": {"root"}, "X-Env": {"test"}, "Cookie": {"a=b"},
+			"X-Tapis-Username": {"root"}, "X_tapis_username": {"root"}, "X-Pods-Assertion": {"root"}, "X-Tapis-Token": {"root"},
+		}
+		res, err := e.client(proto).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if want := `["X-Sum"] ["ada"]`; err != nil || string(got) != want {
+			t.Errorf("%s: got %d %s, %v, want %s", proto, res.StatusCode, got, err, want)
+		}
+	}
+}
+
+// zeroes is a body that has no end.
+type zeroes struct{}
+
+func (zeroes) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 func wantStatus(a answer, want int) error {
 	if a.StatusCode != want {

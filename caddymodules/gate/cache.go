@@ -42,25 +42,8 @@ func (c *cache[V]) remove(k string) {
 	delete(c.m, k)
 }
 
-// removeFunc removes the entries for which f is true.
-func (c *cache[V]) removeFunc(f func(V) bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for k, v := range c.m {
-		if f(v) {
-			delete(c.m, k)
-		}
-	}
-}
-
 func (c *cache[V]) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.m)
-}
-
-func (c *cache[V]) len() int {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return len(c.m)
 }

@@ -27,7 +27,22 @@ const tapisCookie = "x-tapis-token"
 const maxSame = 4
 
 // ownCookies are the values of the edge's cookies in a request.
-type ownCookies struct{ session, login, share []string }
+type ownCookies struct{ session, login, share values }
+
+// values are those of the cookies of one name. It allocates nothing.
+type values struct {
+	n   int
+	all [maxSame]string
+}
+
+func (v *values) add(s string) {
+	if v.n < len(v.all) {
+		v.all[v.n] = s
+		v.n++
+	}
+}
+
+func (v *values) list() []string { return v.all[:v.n] }
 
 // takeCookies removes the edge's cookies from a request and returns their values.
 // All others stay as they are, to the byte.
@@ -37,7 +52,7 @@ func takeCookies(h http.Header) ownCookies {
 	if !slices.ContainsFunc(lines, hasOwn) {
 		return own
 	}
-	kept := make([]string, 0, len(lines))
+	var kept []string
 	for _, line := range lines {
 		if hasOwn(line) {
 			line = own.take(line)
@@ -63,11 +78,11 @@ func (c *ownCookies) take(line string) string {
 			c.note(piece)
 			continue
 		}
-		if !first {
-			b.WriteByte(';')
-		}
 		if first {
+			b.Grow(len(line))
 			piece = strings.TrimLeft(piece, " \t")
+		} else {
+			b.WriteByte(';')
 		}
 		first = false
 		b.WriteString(piece)
@@ -78,35 +93,36 @@ func (c *ownCookies) take(line string) string {
 // note keeps the value of a piece whose name is exactly one of ours.
 func (c *ownCookies) note(piece string) {
 	name, value, _ := strings.Cut(strings.Trim(piece, " \t"), "=")
-	var values *[]string
 	switch name {
 	case sessionCookie:
-		values = &c.session
+		c.session.add(value)
 	case loginCookie:
-		values = &c.login
+		c.login.add(value)
 	case shareCookie:
-		values = &c.share
-	default:
-		return
-	}
-	if len(*values) < maxSame {
-		*values = append(*values, value)
+		c.share.add(value)
 	}
 }
 
 // hasOwn reports whether a cookie, or a line of them, mentions a name that is not
 // for pods. It looks at the text and not for names: servers read what browsers
 // never send, quotes and commas for example, each in its own way.
-func hasOwn(text string) bool { return containsFold(text, reserved) || containsFold(text, tapisCookie) }
-
-// containsFold reports whether s holds lower, which is ASCII in lower case.
-func containsFold(s, lower string) bool {
-	for i := 0; i+len(lower) <= len(s); i++ {
-		if equalFold(s[i:i+len(lower)], lower) {
+func hasOwn(text string) bool {
+	for rest := 0; ; {
+		i := strings.IndexByte(text[rest:], '-') // both names hold one, and few other texts do
+		if i < 0 {
+			return false
+		}
+		i += rest
+		if foldsAt(text, i-len("__host"), reserved) || foldsAt(text, i-len("x"), tapisCookie) {
 			return true
 		}
+		rest = i + 1
 	}
-	return false
+}
+
+// foldsAt reports whether text holds lower, which is ASCII in lower case, at i.
+func foldsAt(text string, i int, lower string) bool {
+	return i >= 0 && i+len(lower) <= len(text) && equalFold(text[i:i+len(lower)], lower)
 }
 
 func equalFold(s, lower string) bool {

@@ -86,7 +86,7 @@ func TestPodsGetNoCookieOfTheEdge(t *testing.T) {
 		if !slices.Equal(before, in) {
 			t.Errorf("%q: the client's own header was written to", in)
 		}
-		for _, v := range own.session {
+		for _, v := range own.session.list() {
 			if !slices.Contains([]string{"S", "T", "S=", `"S"`, `S"`, "\tS", ""}, v) {
 				t.Errorf("%q: got the session %q", in, v)
 			}
@@ -97,12 +97,12 @@ func TestPodsGetNoCookieOfTheEdge(t *testing.T) {
 func TestTakeCookiesReturnsTheEdgesOwn(t *testing.T) {
 	h := http.Header{"Cookie": {"a=b; __Host-pods_session=1; __Host-pods_session=2", "__Host-pods_share=3; __Host-pods_login=4; __HOST-PODS_SESSION=5"}}
 	own := takeCookies(h)
-	if !slices.Equal(own.session, []string{"1", "2"}) || !slices.Equal(own.share, []string{"3"}) || !slices.Equal(own.login, []string{"4"}) {
+	if !slices.Equal(own.session.list(), []string{"1", "2"}) || !slices.Equal(own.share.list(), []string{"3"}) || !slices.Equal(own.login.list(), []string{"4"}) {
 		t.Errorf("got %+v", own)
 	}
 	h = http.Header{"Cookie": {strings.Repeat("__Host-pods_session=x; ", 100)}}
-	if own := takeCookies(h); len(own.session) != maxSame || h["Cookie"] != nil {
-		t.Errorf("got %d sessions and %q, want %d and nothing", len(own.session), h["Cookie"], maxSame)
+	if own := takeCookies(h); own.session.n != maxSame || h["Cookie"] != nil {
+		t.Errorf("got %d sessions and %q, want %d and nothing", own.session.n, h["Cookie"], maxSame)
 	}
 }
 

@@ -1,11 +1,9 @@
 package gate
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -18,22 +16,20 @@ import (
 // visit is a request to a gated host, and what is known of it.
 type visit struct {
 	*guard
-	settings
+	*settings
 	log *slog.Logger
 
 	w        http.ResponseWriter
 	r        *http.Request
 	e        *routes.Entry
 	host     string // that was asked for; that of e may be a wildcard
-	client   netip.Addr
 	own      ownCookies
 	token    string
 	hasToken bool
 	now      time.Time
-}
 
-// errRefused is returned when a request was answered and must go no further.
-var errRefused = errors.New("the request was refused")
+	live request // is part of it to save an allocation
+}
 
 // maxDecisions bounds how often a decision is made again because something changed
 // meanwhile.
@@ -41,34 +37,34 @@ const maxDecisions = 5
 
 // pass decides whether a request may go on, and lets it.
 func (x *visit) pass(table *routes.Table, next caddyhttp.Handler) error {
+	live := &x.live
 	for range maxDecisions {
 		before := x.changes.Load()
-		v, err := x.decide()
-		if err != nil {
-			return nil // it was answered
+		v, ok := x.decide()
+		if !ok {
+			return nil
 		}
-		ctx, end := lives.open(x.r.Context(), &request{
-			entry: x.e, visitor: v, excluded: func(e *routes.Entry) bool { return excluded(e, x.r.URL) },
-		})
+		live.entry, live.visitor, live.url, live.identity = x.e, v, x.r.URL, x.identity
+		lives.enter(live)
 		// What changed until here did not find the request among those that go on.
 		now := table.Lookup(x.host)
 		if now == x.e && x.changes.Load() == before {
-			defer end()
-			return x.admit(ctx, v, next)
+			return x.admit(live, next)
 		}
-		end()
+		lives.leave(live)
 		if now == nil || !now.Gated() {
 			return next.ServeHTTP(x.w, x.r) // it looks for itself
 		}
-		x.e = now
+		x.e, live = now, new(request) // the last one may have been ended
 	}
 	x.unavailable("deciding", errors.New("everything changed all the time"))
 	return nil
 }
 
-// admit passes a request on, with what the pod is told of the visitor.
-func (x *visit) admit(ctx context.Context, v *visitor, next caddyhttp.Handler) error {
-	if v != nil {
+// admit passes a registered request on, with what the pod is told of the visitor.
+func (x *visit) admit(live *request, next caddyhttp.Handler) error {
+	defer lives.leave(live)
+	if v := live.visitor; v != nil {
 		fields, err := x.fieldsFor(x.e, x.host, v, x.now)
 		if err != nil {
 			x.unavailable("telling the pod", err)
@@ -78,7 +74,8 @@ func (x *visit) admit(ctx context.Context, v *visitor, next caddyhttp.Handler) e
 			x.r.Header[f.name] = f.values
 		}
 	}
-	return next.ServeHTTP(x.w, x.r.WithContext(context.WithValue(ctx, admittedKey{}, true)))
+	admit(x.r.Context(), live)
+	return next.ServeHTTP(x.w, x.r)
 }
 
 // decide returns who may pass, nil if the path needs no proof. The proofs are
@@ -89,39 +86,40 @@ func (x *visit) admit(ctx context.Context, v *visitor, next caddyhttp.Handler) e
 //  3. a session
 //  4. a share
 //
-// Else it answers the request and returns errRefused.
-func (x *visit) decide() (*visitor, error) {
+// Else it answers the request, which must go no further.
+func (x *visit) decide() (_ *visitor, ok bool) {
 	if excluded(x.e, x.r.URL) {
 		count(passExcluded)
-		return nil, nil
+		return nil, true
 	}
 	if x.hasToken && x.e.Gate != nil {
 		return x.byToken()
 	}
-	var refused *pages.Page
-	for _, try := range []func() (*visitor, error){x.bySession, x.byShare} {
-		v, err := try()
+	refused := false
+	for _, proof := range [...]kind{bySession, byShare} {
+		v, err := x.visitorBy(proof)
 		switch {
 		case errors.Is(err, redisgate.ErrNotFound):
 		case err != nil:
 			x.unavailable("looking up the visitor", err)
-			return nil, errRefused
+			return nil, false
 		case !v.mayPass(x.e, x.now):
-			refused = &pageDenied
+			refused = true
+			x.endFor(v)
 		case !fromHere(x.r, x.e):
 			x.refuse(pageForeignOrigin, badOrigin)
-			return nil, errRefused
+			return nil, false
 		default:
 			count(passOf(v))
-			return v, nil
+			return v, true
 		}
 	}
-	if refused != nil {
-		x.refuse(*refused, notAllowed)
-		return nil, errRefused
+	if refused {
+		x.refuse(pageDenied, notAllowed)
+		return nil, false
 	}
 	x.challenge()
-	return nil, errRefused
+	return nil, false
 }
 
 func passOf(v *visitor) event {
@@ -131,28 +129,37 @@ func passOf(v *visitor) event {
 	return passSession
 }
 
-func (x *visit) byToken() (*visitor, error) {
+func (x *visit) byToken() (_ *visitor, ok bool) {
 	v, err := x.visitorOfToken(x.r.Context(), x.token, x.now)
 	switch {
 	case err != nil:
 		x.log.Debug("refusing a token", x.facts("error", err)...)
 		x.refuse(pageBadToken, badToken)
-		return nil, errRefused
+		return nil, false
 	case !v.mayPass(x.e, x.now):
 		x.refuse(pageDenied, notAllowed)
-		return nil, errRefused
+		return nil, false
 	}
 	count(passToken)
-	return v, nil
+	return v, true
+}
+
+// visitorBy returns who proves by a cookie of this kind that they may pass.
+func (x *visit) visitorBy(proof kind) (*visitor, error) {
+	if proof == byShare {
+		return x.byShare()
+	}
+	return x.bySession()
 }
 
 func (x *visit) bySession() (*visitor, error) {
 	if x.e.Gate == nil {
 		return nil, redisgate.ErrNotFound
 	}
-	for _, id := range x.own.session {
+	for _, id := range x.own.session.list() {
 		v, err := x.sessionOf(x.r.Context(), id, x.host, x.e.Pod, x.idle, x.now)
-		if !errors.Is(err, redisgate.ErrNotFound) {
+		again := err == nil && v.ended.Load() && v.mayPass(x.e, x.now) // but not by this session
+		if !errors.Is(err, redisgate.ErrNotFound) && !again {
 			return v, err
 		}
 	}
@@ -163,7 +170,7 @@ func (x *visit) byShare() (*visitor, error) {
 	if x.e.AccessGate == nil {
 		return nil, redisgate.ErrNotFound
 	}
-	for _, c := range x.own.share {
+	for _, c := range x.own.share.list() {
 		v, err := x.visitorOfShare(x.r.Context(), c, x.host, x.e.Host, x.e.Pod, x.now)
 		if !errors.Is(err, redisgate.ErrNotFound) {
 			return v, err
@@ -245,16 +252,17 @@ func (x *visit) redirect(status int, to string) {
 
 // facts returns what a line of the log says of a request, and more.
 func (x *visit) facts(more ...any) []any {
-	return append([]any{"host", x.host, "tenant", x.e.Tenant, "pod_id", x.e.Pod, "remote", x.client.String()}, more...)
+	return append([]any{"host", x.host, "tenant", x.e.Tenant, "pod_id", x.e.Pod, "remote", clientOf(x.r).String()}, more...)
 }
 
 // clientKey returns what counts as one client: an IPv4 address or the /64 of an
 // IPv6 address.
 func (x *visit) clientKey() string {
-	if x.client.Is4() {
-		return x.client.String()
+	client := clientOf(x.r)
+	if client.Is4() {
+		return client.String()
 	}
-	p, err := x.client.Prefix(64)
+	p, err := client.Prefix(64)
 	if err != nil {
 		return "unknown"
 	}

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/redis/go-redis/v9"
@@ -169,6 +170,7 @@ func newSiteOn(t testing.TB, redisAddr string) *site {
 		settings: settings{lifetime: 8 * time.Hour, idle: time.Hour},
 	}
 	lives.watch(s.table)
+	g.watch(s.table)
 	s.startLogin()
 	s.startEdge()
 	s.check(s.store.SetTenants(t.Context(), []redisgate.Tenant{
@@ -272,16 +274,29 @@ func (s *site) startEdge() {
 			w.WriteHeader(http.StatusTeapot)
 			return nil
 		}
-		proxy.ServeHTTP(w, r)
+		ctx, cancel := context.WithCancelCause(r.Context())
+		defer cancel(nil)
+		OnRevoke(ctx, revokeContext(cancel))
+		proxy.ServeHTTP(w, r.WithContext(ctx))
 		return nil
 	})
 	edge := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = s.h.ServeHTTP(w, r, next)
+		_ = s.h.ServeHTTP(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil), next)
 	}))
 	edge.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 	edge.StartTLS()
 	s.t.Cleanup(edge.Close)
 	s.addr = edge.Listener.Addr().String()
+}
+
+// sessionVisitor returns who the edge takes a browser for, from what it remembers.
+func (s *site) sessionVisitor(b *browser) *visitor {
+	s.t.Helper()
+	v := s.h.guard.sessions.find(b.cookies[host][sessionCookie], host, "web")
+	if v == nil {
+		s.t.Fatal("got no session in memory")
+	}
+	return v
 }
 
 // received returns and forgets what the pods have received.

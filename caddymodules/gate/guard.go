@@ -34,7 +34,7 @@ type guard struct {
 	ring   *redisgate.Keyring
 
 	tenants  *tenants
-	sessions *cache[*visitor] // by the key of the session
+	sessions *sessions
 	tokens   *cache[*visitor] // by the hash of the token
 	redeemed *cache[*visitor] // by the hash of the share cookie
 	shares   *cache[map[string]redisgate.Share]
@@ -45,6 +45,8 @@ type guard struct {
 	lookups singleflight.Group
 
 	passwords chan struct{} // holds as many as are compared at once
+
+	watched tables
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -78,7 +80,7 @@ func newGuard(opts *redis.UniversalOptions, namespace, keys string) (*guard, err
 	g := &guard{
 		store: store, client: client, ring: ring,
 		tenants:  &tenants{read: store.Tenants},
-		sessions: newCache[*visitor](maxSessions), tokens: newCache[*visitor](maxTokens),
+		sessions: newSessions(maxSessions), tokens: newCache[*visitor](maxTokens),
 		redeemed: newCache[*visitor](maxSessions), shares: newCache[map[string]redisgate.Share](maxHosts),
 		passwords: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
@@ -142,7 +144,7 @@ func (g *guard) recheckSessions() {
 		return false
 	})
 	for v := range seen {
-		g.touch(v, v.idleTime, time.Now())
+		g.touch(v, v.idle, time.Now())
 	}
 }
 

@@ -12,9 +12,12 @@
 //
 // Who a visitor is, is found out once and remembered; whether they may pass is
 // decided with each request, by the route in memory. The handler that follows has
-// to refuse what was not admitted:
+// to refuse what was not admitted, to say what is to end when the visitor may not
+// pass any more, and to keep trailers from saying who the visitor is:
 //
 //	if e.Gated() && !gate.Admitted(r.Context()) { refuse }
+//	gate.OnRevoke(r.Context(), session)
+//	if gate.Claims(r.Context(), name) { drop the trailer }
 //
 // Pods are hostile here: they get no cookie and no token of ours, see [takeCookies]
 // and [takeToken], and nothing that a client claims to be, see [dropClaims].
@@ -72,6 +75,7 @@ type Handler struct {
 type settings struct {
 	lifetime, idle time.Duration
 	untilToken     bool
+	identity       []string // names of headers
 }
 
 // CaddyModule returns the Caddy module information.
@@ -91,7 +95,7 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	h.settings = settings{
 		lifetime:   time.Duration(cmp.Or(h.SessionLifetime, caddy.Duration(redisgate.SessionLifetime))),
 		idle:       time.Duration(cmp.Or(h.SessionIdle, caddy.Duration(redisgate.SessionIdle))),
-		untilToken: h.SessionUntilToken,
+		untilToken: h.SessionUntilToken, identity: h.IdentityHeaders,
 	}
 	keys, err := h.keys()
 	if err != nil || keys == "" {
@@ -105,6 +109,7 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 		return err
 	}
 	lives.watch(h.table)
+	h.guard.watch(h.table)
 	app.SetAdmit(h.admitConnection)
 	return register(ctx, h.guard)
 }
@@ -158,16 +163,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 	token, hasToken := takeToken(r.Header)
-	dropClaims(r.Header, e, h.IdentityHeaders)
-	client := clientOf(r)
-	if h.guard == nil || !e.Allows(client) || isPreflight(r) {
+	dropClaims(r.Header, e, h.settings.identity)
+	if h.guard == nil || !e.Allows(clientOf(r)) || isPreflight(r) {
 		// What follows refuses whoever was not admitted, and answers preflights by the
 		// route's own list.
 		return next.ServeHTTP(w, r)
 	}
 	x := visit{
-		guard: h.guard, settings: h.settings, log: h.log,
-		w: w, r: r, e: e, host: host, client: client, own: own, token: token, hasToken: hasToken, now: time.Now(),
+		guard: h.guard, settings: &h.settings, log: h.log,
+		w: w, r: r, e: e, host: host, own: own, token: token, hasToken: hasToken, now: time.Now(),
 	}
 	if path := ownPath(r.URL); path != "" {
 		x.serveOwn(path)

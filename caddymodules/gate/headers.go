@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,20 +14,13 @@ type field struct {
 	values []string
 }
 
-// admittedKey is the key of what [Admitted] looks for in contexts.
-type admittedKey struct{}
-
-// Admitted reports whether the gate let a request pass. The headers of such a
-// request that say who the visitor is are the gate's own. It is false for requests
-// of hosts without a gate.
-func Admitted(ctx context.Context) bool { return ctx.Value(admittedKey{}) != nil }
-
 // identityPrefixes begin the names of headers that say who a visitor is.
 var identityPrefixes = []string{"x-tapis-", "x-pods-"}
 
 // dropClaims deletes what a client says in headers that the edge sets itself: by
 // their prefix, those of the route, and more. An underscore counts as a dash, since
 // CGI, WSGI and their like do not tell them apart.
+// Trailers come later, see [Claims].
 func dropClaims(h http.Header, e *routes.Entry, more []string) {
 	for name := range h {
 		if isClaim(name, e, more) {
@@ -58,9 +50,11 @@ func keepConnection(h http.Header, lines []string, keep func(string) bool) {
 }
 
 func isClaim(name string, e *routes.Entry, more []string) bool {
-	for _, p := range identityPrefixes {
-		if len(name) >= len(p) && sameName(name[:len(p)], p) {
-			return true
+	if name != "" && name[0]|0x20 == 'x' { // as all prefixes begin
+		for _, p := range identityPrefixes {
+			if len(name) >= len(p) && sameName(name[:len(p)], p) {
+				return true
+			}
 		}
 	}
 	if e.Gate != nil {

@@ -2,9 +2,10 @@ package gate
 
 import (
 	"context"
+	"hash/maphash"
+	"net/url"
 	"sync"
 	"time"
-	"weak"
 
 	"github.com/tapis-project/podway/routes"
 	"github.com/tapis-project/podway/sni"
@@ -15,36 +16,82 @@ import (
 // requests outlive configurations.
 var lives = newRegistry()
 
-// request is a request that goes on.
+// request is a request that goes on. Its fields are set before [registry.enter]; a
+// request is registered once.
 type request struct {
-	entry    *routes.Entry
-	visitor  *visitor // nil: the path needed no proof
-	excluded func(*routes.Entry) bool
-	cancel   context.CancelCauseFunc
+	entry   *routes.Entry
+	visitor *visitor // nil: the path needed no proof
+	url     *url.URL
+
+	identity []string // names of headers that only the edge may set, besides the route's
+
+	prev, next *request // in its shard, whose lock guards them
+	listed     bool     // guarded likewise
+
+	mu   sync.Mutex
+	what Revoker // nil until it is known
+	over bool    // the visitor may not pass any more
 }
 
-// registry holds requests by the host of their route. It is safe for concurrent
-// use.
+// Revoker is something that can be ended because it may not go on any more. Revoke
+// may be called when it is over already, and does not wait.
+type Revoker interface{ Revoke() }
+
+// onRevoke has r ended when the visitor may not pass any more. If that is so
+// already, it is ended at once.
+func (x *request) onRevoke(r Revoker) {
+	x.mu.Lock()
+	x.what = r
+	over := x.over
+	x.mu.Unlock()
+	if over {
+		r.Revoke()
+	}
+}
+
+func (x *request) revoke() {
+	x.mu.Lock()
+	x.over = true
+	what := x.what
+	x.mu.Unlock()
+	if what != nil {
+		what.Revoke()
+	}
+}
+
+func (x *request) mayStay(now *routes.Entry) bool {
+	switch {
+	case !now.Gated():
+		return true
+	case x.visitor == nil:
+		return x.url != nil && excluded(now, x.url)
+	default:
+		return x.visitor.mayPass(now, time.Now())
+	}
+}
+
+// registry holds requests by the host of their route. Every request of a gated host
+// passes through, so there are many locks, and lists instead of maps: coming and
+// going allocates nothing. It is safe for concurrent use.
 type registry struct {
-	mu     sync.Mutex
-	byHost map[string]map[*request]struct{}
+	seed   maphash.Seed
+	shards [256]shard
 
-	tables map[weak.Pointer[routes.Table]]struct{} // that are watched
+	watched tables
 }
 
-func newRegistry() *registry {
-	return &registry{byHost: map[string]map[*request]struct{}{}, tables: map[weak.Pointer[routes.Table]]struct{}{}}
+// shard holds the requests of some of the hosts.
+type shard struct {
+	mu    sync.Mutex
+	first *request
 }
+
+func newRegistry() *registry { return &registry{seed: maphash.MakeSeed()} }
 
 // watch ends requests when their route in table changes. A table is watched once,
 // however often it is given.
 func (l *registry) watch(table *routes.Table) {
-	p := weak.Make(table)
-	l.mu.Lock()
-	_, known := l.tables[p]
-	l.tables[p] = struct{}{}
-	l.mu.Unlock()
-	if !known {
+	if l.watched.add(table) {
 		table.OnChange(l.changed)
 	}
 }
@@ -58,64 +105,91 @@ func (l *registry) changed(host string, _, now *routes.Entry) {
 	l.endIf(host, func(x *request) bool { return !x.mayStay(now) })
 }
 
-func (x *request) mayStay(now *routes.Entry) bool {
-	switch {
-	case !now.Gated():
-		return true
-	case x.visitor == nil:
-		return x.excluded(now)
-	default:
-		return x.visitor.mayPass(now, time.Now())
+func (l *registry) shard(host string) *shard {
+	return &l.shards[maphash.String(l.seed, host)%uint64(len(l.shards))]
+}
+
+// enter registers a request until it leaves.
+func (l *registry) enter(x *request) {
+	s := l.shard(x.entry.Host)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x.listed = true
+	if x.next = s.first; x.next != nil {
+		x.next.prev = x
+	}
+	s.first = x
+}
+
+// leave removes a request. It may be called more than once.
+func (l *registry) leave(x *request) {
+	s := l.shard(x.entry.Host)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !x.listed {
+		return
+	}
+	x.listed = false
+	if x.next != nil {
+		x.next.prev = x.prev
+	}
+	if x.prev != nil {
+		x.prev.next = x.next
+	} else {
+		s.first = x.next
+	}
+	x.prev, x.next = nil, nil
+}
+
+// open registers a request that has a context. The context ends with the cause
+// [sni.ErrRevoked], as if the route had changed, when the visitor may not pass any
+// more. The caller has to call end.
+func (l *registry) open(ctx context.Context, x *request) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	x.onRevoke(revokeContext(cancel))
+	l.enter(x)
+	return ctx, func() {
+		l.leave(x)
+		cancel(nil)
 	}
 }
 
-// open registers a request; end removes it. The context ends with the cause
-// [sni.ErrRevoked], as if the route had changed, when the visitor may not pass any
-// more.
-func (l *registry) open(ctx context.Context, x *request) (_ context.Context, end func()) {
-	ctx, x.cancel = context.WithCancelCause(ctx)
-	l.mu.Lock()
-	m := l.byHost[x.entry.Host]
-	if m == nil {
-		m = map[*request]struct{}{}
-		l.byHost[x.entry.Host] = m
-	}
-	m[x] = struct{}{}
-	l.mu.Unlock()
-	return ctx, func() {
-		l.mu.Lock()
-		m := l.byHost[x.entry.Host]
-		if delete(m, x); len(m) == 0 {
-			delete(l.byHost, x.entry.Host)
-		}
-		l.mu.Unlock()
-		x.cancel(nil)
-	}
-}
+// revokeContext is a context that can be revoked.
+type revokeContext context.CancelCauseFunc
+
+// Revoke implements [Revoker].
+func (f revokeContext) Revoke() { f(sni.ErrRevoked) }
 
 // endIf ends the requests of a host, or of all if host is empty, for which f is
 // true.
 func (l *registry) endIf(host string, f func(*request) bool) {
-	var gone []*request
-	l.mu.Lock()
-	pick := func(m map[*request]struct{}) {
-		for x := range m {
-			if f(x) {
-				gone = append(gone, x)
-			}
-		}
-	}
 	if host != "" {
-		pick(l.byHost[host])
-	} else {
-		for _, m := range l.byHost {
-			pick(m)
+		end(l.shard(host).pick(nil, func(x *request) bool { return x.entry.Host == host && f(x) }))
+		return
+	}
+	var gone []*request
+	for i := range l.shards {
+		gone = l.shards[i].pick(gone, f)
+	}
+	end(gone)
+}
+
+// pick appends the requests for which f is true to those in picked.
+func (s *shard) pick(picked []*request, f func(*request) bool) []*request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for x := s.first; x != nil; x = x.next {
+		if f(x) {
+			picked = append(picked, x)
 		}
 	}
-	l.mu.Unlock()
+	return picked
+}
+
+func end(gone []*request) {
 	for _, x := range gone {
 		count(endedRequests)
-		x.cancel(sni.ErrRevoked)
+		x.revoke()
 	}
 }
 

@@ -102,7 +102,7 @@ func (x *visit) serveCallback() {
 
 // attempt returns the login that this browser has begun at this host.
 func (x *visit) attempt() (attempt, bool) {
-	for _, c := range x.own.login {
+	for _, c := range x.own.login.list() {
 		a, err := redisgate.OpenJSON[attempt](x.ring, loginCookie, x.host, c)
 		if err == nil && x.now.Before(a.Expires) {
 			return a, true
@@ -126,7 +126,7 @@ func (x *visit) beginSession(ctx context.Context, h redisgate.Handoff, a attempt
 		x.unavailable("beginning a session", err)
 		return
 	}
-	for _, old := range x.own.session {
+	for _, old := range x.own.session.list() {
 		if err := x.endSession(ctx, old, x.host, x.e.Pod); err != nil {
 			x.log.Warn("ending an earlier session failed", x.facts("error", err)...)
 		}
@@ -159,7 +159,7 @@ func (x *visit) logout() {
 	ctx, cancel := context.WithTimeout(x.r.Context(), 2*redisTimeout)
 	defer cancel()
 	everywhere := x.r.URL.Query().Get("everywhere") != ""
-	for _, id := range x.own.session {
+	for _, id := range x.own.session.list() {
 		if err := x.leave(ctx, id, everywhere); err != nil {
 			x.unavailable("logging out", err)
 			return

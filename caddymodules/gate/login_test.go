@@ -315,8 +315,7 @@ func TestSessionsEndByThemselves(t *testing.T) {
 	s := newSite(t)
 	b := s.browser()
 	b.open(web + "/")
-	key := redisgate.SessionKey(b.cookies[host][sessionCookie], host, "web")
-	v, _ := s.h.guard.sessions.get(key)
+	v := s.sessionVisitor(b)
 	if left := time.Until(v.expires); left > 8*time.Hour || left < 7*time.Hour {
 		t.Errorf("got a lifetime of %v, want 8h", left)
 	}
@@ -325,7 +324,7 @@ func TestSessionsEndByThemselves(t *testing.T) {
 	b.open(web+"/").want(t, 200, "pod")
 	v.used.Store(time.Now().Add(-2 * time.Hour).UnixNano())
 	s.redis.FastForward(2 * time.Hour)
-	s.h.guard.sessions.add(key, v, nil)
+	s.h.guard.sessions.add(v, func() bool { return false })
 	if a := b.do(http.MethodGet, web+"/", "", page...); a.StatusCode != http.StatusFound {
 		t.Errorf("idle: got %d, want a login", a.StatusCode)
 	}
@@ -344,7 +343,7 @@ func TestSessionsEndWithTheTokenIfSoConfigured(t *testing.T) {
 	b := s.browser()
 	b.do(http.MethodGet, web+callbackPath+"?code="+code, "", "Cookie: "+loginCookie+"="+cookie)
 	b.open(web+"/").want(t, 200, "pod")
-	v, _ := s.h.guard.sessions.get(redisgate.SessionKey(b.cookies[host][sessionCookie], host, "web"))
+	v := s.sessionVisitor(b)
 	if left := time.Until(v.expires); left > time.Minute {
 		t.Errorf("got %v, want at most a minute", left)
 	}

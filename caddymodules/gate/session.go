@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/tapis-project/podway/routes/redisgate"
@@ -15,10 +16,10 @@ const touchEvery = 5 * time.Minute
 // [redisgate.ErrNotFound] if there is no such session, any other error if Redis
 // does not answer. Sessions that it knows are not looked up.
 func (g *guard) sessionOf(ctx context.Context, id, host, pod string, idle time.Duration, now time.Time) (*visitor, error) {
-	key := redisgate.SessionKey(id, host, pod)
-	if v, ok := g.sessions.get(key); ok && now.Before(v.expires) && now.Sub(time.Unix(0, v.used.Load())) < idle {
-		v.used.Store(now.UnixNano())
-		if now.Sub(time.Unix(0, v.touched.Load())) > min(touchEvery, idle/4) {
+	nanos := now.UnixNano()
+	if v := g.sessions.find(id, host, pod); v != nil && now.Before(v.expires) && nanos-v.used.Load() < int64(idle) {
+		v.used.Store(nanos)
+		if nanos-v.touched.Load() > int64(min(touchEvery, idle/4)) {
 			g.touch(v, idle, now)
 		}
 		return v, nil
@@ -26,6 +27,7 @@ func (g *guard) sessionOf(ctx context.Context, id, host, pod string, idle time.D
 	if !g.store.KnowsSessionID(id, host, pod) {
 		return nil, redisgate.ErrNotFound
 	}
+	key := redisgate.SessionKey(id, host, pod)
 	v, err, _ := g.lookups.Do(key, func() (any, error) { return g.lookup(ctx, key, id, host, pod, idle) })
 	if err != nil {
 		return nil, err
@@ -46,14 +48,18 @@ func (g *guard) lookup(ctx context.Context, key, id, host, pod string, idle time
 		}
 		return nil, err
 	}
-	v := newSessionVisitor(key, x, idle)
-	g.sessions.add(key, v, func() bool { return g.changes.Load() != before })
+	v := newSessionVisitor(id, x, idle)
+	g.sessions.add(v, func() bool { return g.changes.Load() != before })
 	g.touch(v, idle, time.Now())
 	return v, nil
 }
 
-func newSessionVisitor(key string, x redisgate.Session, idle time.Duration) *visitor {
-	v := &visitor{kind: bySession, key: key, username: x.Username, tenant: x.Tenant, created: x.Created, expires: x.Expires, idleTime: idle}
+func newSessionVisitor(id string, x redisgate.Session, idle time.Duration) *visitor {
+	v := &visitor{
+		kind: bySession, key: redisgate.SessionKey(id, x.Host, x.Pod),
+		username: x.Username, tenant: x.Tenant, created: x.Created, expires: x.Expires,
+		id: strings.Clone(id), host: x.Host, pod: x.Pod, idle: idle, // what a request brings holds all of its header
+	}
 	v.used.Store(time.Now().UnixNano())
 	return v
 }

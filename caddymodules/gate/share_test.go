@@ -19,6 +19,10 @@ const (
 func newShares(t *testing.T, shares ...redisgate.Share) *site {
 	s := newSite(t)
 	s.route(shared(openHost))
+	s.check(s.store.BeginCounting(t.Context()))
+	for i := range shares {
+		shares[i].Created = time.Now()
+	}
 	s.check(s.store.SetShares(t.Context(), openHost, shares))
 	return s
 }

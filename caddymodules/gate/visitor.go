@@ -21,18 +21,23 @@ const (
 // requests, and safe for concurrent use.
 type visitor struct {
 	kind     kind
-	key      string // of the session or the token in its cache, or the share's id
+	key      string // of the session in Redis or the token in its cache, or the share's id
 	username string // "" for a share
 	tenant   string // of the user
 	label    string // of the share, fit for a header
 	version  int    // of the share
 	created  time.Time
 	expires  time.Time
-	idleTime time.Duration // of the session
+
+	// Of a session: what the browser sends, where, for which pod, and how long it
+	// lasts unused.
+	id, host, pod string
+	idle          time.Duration
 
 	used    atomic.Int64 // Unix nanoseconds of the last request
 	touched atomic.Int64 // and of the last time that Redis was told of one
 	told    atomic.Pointer[told]
+	ended   atomic.Bool // the session is over: the visitor could not pass once
 }
 
 // told is what a pod is told of a visitor, made once for many requests.

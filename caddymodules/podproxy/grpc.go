@@ -37,6 +37,7 @@ func newGRPC(u *upstreams, log *slog.Logger) http.Handler {
 			pr.Out.URL.Scheme = "http"
 			pr.Out.URL.Host = poolName(keyOf(x.entry, x.client)) // the Host header stays the client's
 			x.rewriteHeader(pr.Out.Header)
+			pr.Out.Trailer = nil // clients send none
 		},
 		ModifyResponse: func(res *http.Response) error {
 			delete(res.Header, "Alt-Svc")

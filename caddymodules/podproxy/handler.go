@@ -154,6 +154,9 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, e *routes.Entr
 		pageBusy.Write(w, r)
 		return
 	}
+	if gated(e) {
+		endWithVisitor(r.Context(), session)
+	}
 	x := &exchange{
 		h: h, w: w, control: http.NewResponseController(w), r: r, ctx: ctx,
 		entry: e, client: client, admitted: gated(e),

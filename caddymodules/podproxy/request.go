@@ -194,7 +194,7 @@ func (x *exchange) appendFraming(b []byte, out *outgoing) []byte {
 		}
 	case out.streams && out.length < 0:
 		b = h1.AppendField(b, "Transfer-Encoding", "chunked")
-		if names := trailerNames(x.r.Trailer); names != "" {
+		if names := x.trailerNames(); names != "" {
 			b = h1.AppendField(b, "Trailer", names)
 		}
 	case out.streams:
@@ -216,10 +216,10 @@ func hasEmptyBody(r *http.Request) bool {
 }
 
 // trailerNames lists the trailers that pass.
-func trailerNames(trailer http.Header) string {
+func (x *exchange) trailerNames() string {
 	var names []string
-	for name := range trailer {
-		if trailerPasses(name) {
+	for name := range x.r.Trailer {
+		if x.trailerPasses(name) {
 			names = append(names, name)
 		}
 	}
@@ -231,4 +231,13 @@ func trailerNames(trailer http.Header) string {
 func trailerPasses(name string) bool {
 	return httpguts.ValidTrailerHeader(name) && !isHop(name) && !isClaim(name) && !isIdentity(name) &&
 		name != "Set-Cookie" && name != "Alt-Svc"
+}
+
+// trailerPasses reports whether a trailer of the request passes. It can't be what
+// the gate or the route says in a header, nor a cookie, of which some are the gate's.
+func (x *exchange) trailerPasses(name string) bool {
+	if f := (filter{rules: x.entry.Headers}); f.rules != nil && f.ruled(name) {
+		return false
+	}
+	return trailerPasses(name) && name != "Cookie" && !claims(x.r.Context(), name)
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -19,8 +18,8 @@ const continueTimeout = time.Second
 // upload sends the body of a request while the response may come already.
 type upload struct {
 	body   io.Reader
-	r      *http.Request // its trailers are there when the body has ended
-	length int64         // -1 for chunks
+	of     *exchange // the trailers of its request are there when the body has ended
+	length int64     // -1 for chunks
 	conn   *h1.Conn
 
 	proceed chan struct{} // closed when the pod asks for the body
@@ -43,7 +42,7 @@ func (x *exchange) startUpload(c *h1.Conn, out *outgoing) {
 		_ = x.control.EnableFullDuplex()
 	}
 	u := &upload{
-		body: x.r.Body, r: x.r, length: out.length, conn: c,
+		body: x.r.Body, of: x, length: out.length, conn: c,
 		proceed: make(chan struct{}), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if !expects(x.r) {
@@ -137,8 +136,8 @@ func (u *upload) sendChunks(buf []byte) error {
 
 func (u *upload) lastChunk(b []byte) []byte {
 	b = h1.AppendLastChunk(b)
-	for name, values := range u.r.Trailer {
-		if !trailerPasses(name) {
+	for name, values := range u.of.r.Trailer {
+		if !u.of.trailerPasses(name) {
 			continue
 		}
 		for _, v := range values {
