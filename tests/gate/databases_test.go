@@ -28,7 +28,11 @@ func TestDatabasesBehindTheLogin(t *testing.T) {
 	create(u, "db", "postgres", `"protocol":"postgres","port":5432,"tapis_auth":true,"tapis_auth_allowed_users":["AUTHORIZED_READS"]`)
 	create(u, "cache", "redis", `"protocol":"tcp","port":6379,"tapis_auth":true,"tapis_auth_allowed_users":["AUTHORIZED_READS"]`)
 	create(u, "echo", "podway/hello", `"protocol":"tcp","port":5000`)
-	s.WaitLive("db", "cache", "echo")
+	u.Call(http.MethodPost, "/v3/pods", `{"pod_id":"many","image":"podway/hello","networking":{
+		"page":{"protocol":"http","port":5000},
+		"mine":{"protocol":"tcp","port":5001,"tapis_auth":true,"tapis_auth_allowed_users":["testuser"]},
+		"theirs":{"protocol":"tcp","port":5002,"tapis_auth":true,"tapis_auth_allowed_users":["otheruser"]}}}`)
+	s.WaitLive("db", "cache", "echo", "many-mine", "many-theirs")
 	p := newPodctl(t, s, u)
 
 	t.Run("psql by the command that is printed", func(t *testing.T) {
@@ -79,12 +83,27 @@ func TestDatabasesBehindTheLogin(t *testing.T) {
 	t.Run("an open pod too", func(t *testing.T) {
 		port, _, stop := p.connect(nil, "echo")
 		defer stop()
-		c, err := net.Dial("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			t.Fatal(err)
+		echoes(t, dial(t, port), "hello")
+	})
+	t.Run("one of several entries", func(t *testing.T) {
+		out, err := try(t, limit, p.env, p.bin, "connect", "many")
+		if err == nil || !strings.Contains(out, "which one? --net mine, --net theirs") {
+			t.Errorf("got %q, %v, want to be asked which", out, err)
 		}
-		defer c.Close()
-		echoes(t, c, "hello")
+		out, err = try(t, limit, p.env, p.bin, "connect", "many", "--net", "page")
+		if err == nil || !strings.Contains(out, "page is http: open https://"+system.Host("many-page")) {
+			t.Errorf("got %q, %v, want the address of the page", out, err)
+		}
+		u.Call(http.MethodPost, "/v3/pods/many/permissions", `{"user":"otheruser","level":"READ"}`)
+		for entry, user := range map[string]*podctl{"mine": p, "theirs": newPodctl(t, s, other)} {
+			port, _, stop := user.connect(nil, "many", "--net", entry)
+			defer stop()
+			echoes(t, dial(t, port), entry)
+		}
+		port, lines, stop := p.connect(nil, "many", "--net", "theirs")
+		defer stop()
+		dial(t, port)
+		line(t, lines, "you may not use this pod")
 	})
 	t.Run("somebody who may not use the pod is told so", func(t *testing.T) {
 		u.Call(http.MethodPost, "/v3/pods/db/permissions", `{"user":"otheruser","level":"READ"}`)
@@ -151,6 +170,17 @@ func ping(c net.Conn) error {
 		return fmt.Errorf("got %q, %w", b[:n], err)
 	}
 	return nil
+}
+
+// dial connects to a port of podctl until the end of the test.
+func dial(t *testing.T, port string) net.Conn {
+	t.Helper()
+	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", "127.0.0.1:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
 }
 
 func echoes(t *testing.T, c net.Conn, text string) {
