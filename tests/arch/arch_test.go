@@ -42,6 +42,7 @@ var rules = []struct {
 	{"podctl/diagnose", nil, "both programs use it, so it knows neither"},
 	{"podctl", []string{"podctl/diagnose", "sni/connectwire", "sni/snitest", "routes", "tests/parts"}, "a client knows the public API and what it says to an edge; its tests have pods and certificates"},
 	{"deploy", nil, "what is deployed is built from outside"},
+	{"tests/bench/edge", []string{"routes", "routes/redisroutes", "routes/redisgate", "caddymodules/certs/redisstorage", "tests", "sni/snitest"}, "it fills what an edge reads, faster than edges would"},
 	{"tests", []string{"routes", "routes/redisroutes", "routes/redisgate", "sni/snitest", "sni/connectwire", "tests", "deploy/cluster"}, "black-box tests use public surfaces only, and the certificates and servers that tests of sni are made with"},
 }
 
