@@ -13,7 +13,11 @@ import (
 func instance(t *testing.T) string {
 	t.Helper()
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Skip("there is no systemd-analyze here; the Debian package systemd has it")
+		const missing = "systemd-analyze is not installed; `make test` installs what tests need"
+		if os.Getenv("PODWAY_TEST_PARTS") == "required" {
+			t.Fatal(missing)
+		}
+		t.Skip(missing)
 	}
 	text, err := os.ReadFile("podway-edge@.service")
 	if err != nil {
@@ -30,6 +34,30 @@ func TestUnitIsValid(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "systemd-analyze", "verify", "--man=no", instance(t)).CombinedOutput()
 	if err != nil || len(out) > 0 {
 		t.Errorf("got %v\n%s", err, out)
+	}
+}
+
+// The edge that an enrolment makes has what the unit counts on.
+func TestUnitAndCaddyfileBelongTogether(t *testing.T) {
+	unit, err := os.ReadFile("podway-edge@.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	caddyfile, err := os.ReadFile("../../controlplane/internal/enrol/Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(unit)) {
+		rest, ok := strings.CutPrefix(line, "Environment=")
+		if !ok {
+			continue
+		}
+		for setting := range strings.FieldsSeq(rest) {
+			name, _, _ := strings.Cut(setting, "=")
+			if strings.HasPrefix(name, "PODWAY_") && !strings.Contains(string(caddyfile), "{$"+name) {
+				t.Errorf("the Caddyfile of an enrolment does not read %s", name)
+			}
+		}
 	}
 }
 

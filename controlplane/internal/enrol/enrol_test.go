@@ -158,6 +158,15 @@ func TestACLFile(t *testing.T) {
 		t.Errorf("the control plane's shares: %v", err)
 	}
 	useGate(t, control, "default")
+	wakes := key(t, "default", "wakes")
+	sub := control.Subscribe(t.Context(), wakes)
+	defer sub.Close()
+	if _, err := sub.Receive(t.Context()); err != nil {
+		t.Errorf("listening to other control planes: %v", err)
+	}
+	if err := control.Publish(t.Context(), wakes, "{}").Err(); err != nil {
+		t.Errorf("waking other control planes: %v", err)
+	}
 	admin := open(t, "redis://admin:pw@"+rs.Addr)
 	if denied, err := admin.Do(t.Context(), "acl", "log").Slice(); err != nil || len(denied) > 0 {
 		t.Errorf("got refusals %v, %v, want none", denied, err)
