@@ -1,20 +1,25 @@
-// Package chart tests the Helm chart with Helm itself, which `make chart-check`
-// builds.
+// Package chart tests the Helm chart with Helm's own library: with the program in the
+// folder helm, which is built for it.
 package chart
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
 )
+
+// tapis is the value that has no default.
+const tapis = "controlPlane.tapisUrl=https://tapis.example.org"
 
 // object is what is read of a rendered object.
 type object struct {
@@ -54,35 +59,52 @@ type container struct {
 	}
 }
 
-// helm runs Helm. Without it the test is skipped, unless it is required.
-func helm(t *testing.T, args ...string) (string, error) {
+var (
+	binDir string // of the program, "" if no test has needed it
+
+	// program returns Helm, built once.
+	program = sync.OnceValues(func() (string, error) {
+		var err error
+		if binDir, err = os.MkdirTemp("", "podway-helm-"); err != nil {
+			return "", err
+		}
+		bin := filepath.Join(binDir, "helm")
+		cmd := exec.Command("go", "build", "-C", "helm", "-o", bin)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as `make build`, so that its cache serves
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("building helm: %w\n%s", err, out)
+		}
+		return bin, nil
+	})
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if binDir != "" {
+		_ = os.RemoveAll(binDir)
+	}
+	os.Exit(code)
+}
+
+// helm runs a command of Helm for the chart and returns what it prints.
+func helm(t *testing.T, command, name string, flags ...string) (string, error) {
 	t.Helper()
-	bin, err := filepath.Abs("../../.cache/bin/helm")
+	bin, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(bin); err != nil {
-		if bin, err = exec.LookPath("helm"); err != nil {
-			t.Skip("there is no helm here; `make chart-check` builds it")
-		}
-	}
-	out, err := exec.CommandContext(t.Context(), bin, args...).CombinedOutput()
-	var lines []string
-	for line := range strings.Lines(string(out)) {
-		if !strings.Contains(line, "found symbolic link") {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines, ""), err
+	args := append([]string{command, "-kube-version", "1.33.0"}, flags...)
+	out, err := exec.CommandContext(t.Context(), bin, append(args, name, ".")...).CombinedOutput()
+	return string(out), err
 }
 
 func render(t *testing.T, set ...string) []object {
 	t.Helper()
-	args := []string{"template", "rel", ".", "--namespace", "ns", "--kube-version", "1.33.0", "--set", "controlPlane.tapisUrl=https://tapis.example.org"}
+	flags := []string{"-namespace", "ns", "-set", tapis}
 	for _, s := range set {
-		args = append(args, "--set", s)
+		flags = append(flags, "-set", s)
 	}
-	out, err := helm(t, args...)
+	out, err := helm(t, "template", "rel", flags...)
 	if err != nil {
 		t.Fatalf("rendering: %v\n%s", err, out)
 	}
@@ -117,7 +139,7 @@ func kinds(all []object) map[string]int {
 
 func TestLint(t *testing.T) {
 	for _, set := range []string{"edge.kind=Deployment", "edge.kind=DaemonSet", "edge.kind=None", "trial.enabled=true"} {
-		if out, err := helm(t, "lint", "--strict", ".", "--set", "controlPlane.tapisUrl=https://tapis.example.org", "--set", set); err != nil {
+		if out, err := helm(t, "lint", "rel", "-set", tapis, "-set", set); err != nil {
 			t.Errorf("%s: %v\n%s", set, err, out)
 		}
 	}
@@ -222,7 +244,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"edge.knid=Deployment", "edge.kind=Sidecar", "controlPlane.replicas=0", "controlPlane.tapisUrl=tapis", "controlPlane.tapisUrl=",
 		"controlPlane.env.path=x", "edge.upstreams={anywhere}", "image.pullPolicy=Sometimes", "edge.graceSeconds=-1",
 	} {
-		if out, err := helm(t, "template", "rel", ".", "--kube-version", "1.33.0", "--set", "controlPlane.tapisUrl=https://tapis.example.org", "--set", set); err == nil {
+		if out, err := helm(t, "template", "rel", "-set", tapis, "-set", set); err == nil {
 			t.Errorf("%s was accepted:\n%.200s", set, out)
 		}
 	}
@@ -269,7 +291,7 @@ func compare(t *testing.T, path string, schema, values map[string]any) {
 
 // The base for kustomize is the chart.
 func TestKustomizeBaseIsRendered(t *testing.T) {
-	want, err := helm(t, "template", "podway", ".", "--namespace", "podway", "--kube-version", "1.33.0", "--values", "../kustomize/values.yaml")
+	want, err := helm(t, "template", "podway", "-namespace", "podway", "-values", "../kustomize/values.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
