@@ -15,6 +15,8 @@ command -v curl >/dev/null || packages+=(curl)
 # A DNS server that takes updates. Its program is not in everyone's path.
 [ -x /usr/sbin/knotd ] || packages+=(knot)
 command -v openssl >/dev/null || packages+=(openssl)
+# It checks the unit of the edge; nothing of it is started.
+command -v systemd-analyze >/dev/null || packages+=(systemd)
 # The SDK of Tapis is a Python package.
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
 # Programs that users connect with, in JavaScript and in a browser.

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs Podway with its chart and images on the cluster of `make cluster`, makes
 # pods through it, and reaches them by https and psql: through the edges in the
-# cluster, and through one outside that was enrolled and has the rights of the
-# systemd unit. Takes root, curl, openssl and psql; ends what it started.
+# cluster, and through one outside that was enrolled, in a network namespace of its own,
+# run as its systemd unit says (unit.sh), and replaced by another instance while it is
+# used. Takes root, curl, openssl and psql; ends what it started.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -13,6 +14,11 @@ work=$(mktemp -d /tmp/podway-deploy.XXXXXX)
 chmod 711 "$work"
 pids=()
 was_up=1
+# The machine of the edge outside: a network namespace, and the cable to it.
+netns=podway-edge-$$
+cable=pwedge$(($$ % 100000))
+inside=10.204.0.2
+forward=$(cat /proc/sys/net/ipv4/ip_forward)
 
 finish() {
 	local code=$?
@@ -23,6 +29,9 @@ finish() {
 	fi
 	for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
 	wait
+	ip link delete "$cable" 2>/dev/null || true
+	ip netns delete "$netns" 2>/dev/null || true
+	echo "$forward" >/proc/sys/net/ipv4/ip_forward
 	"$helm" -n podway uninstall podway >/dev/null 2>&1 || true
 	[ "$was_up" = 0 ] || "$kubectl" delete namespace podway --timeout 60s >/dev/null 2>&1 || true
 	[ "$was_up" = 0 ] || "$kubectl" delete namespace -l podway.tapis.io/site=dev --timeout 60s >/dev/null 2>&1 || true
@@ -107,30 +116,73 @@ reach() {
 reach "$edge" 443
 
 echo "== an edge outside"
+ip netns add "$netns"
+ip link add "$cable" type veth peer name eth0 netns "$netns"
+ip addr add 10.204.0.1/30 dev "$cable"
+ip link set "$cable" up
+ip -n "$netns" addr add "$inside/30" dev eth0
+ip -n "$netns" link set lo up
+ip -n "$netns" link set eth0 up
+ip -n "$netns" route add default via 10.204.0.1
+echo 1 >/proc/sys/net/ipv4/ip_forward
+
+machine=$work/machine
+mkdir -p "$machine/"{root,state,run}
+cp "$work/podway-edge" "$machine/"
 secret ca.crt >"$work/redis-ca.crt"
-chmod 644 "$work/redis-ca.crt"
-{ cat /etc/hosts; echo "$redis podway-redis.podway.svc"; } >"$work/hosts"
-chmod 644 "$work/hosts"
+{ cat /etc/hosts; echo "$redis podway-redis.podway.svc"; } >"$machine/hosts"
+chmod 644 "$work/redis-ca.crt" "$machine/hosts"
 admin=$(secret admin-url | sed "s#/etc/podway/redis/ca.crt#$work/redis-ca.crt#")
-export work admin
-unshare --mount bash -ec 'mount --bind "$work/hosts" /etc/hosts
+export work machine admin
+unshare --mount bash -ec 'mount --bind "$machine/hosts" /etc/hosts
 	PODWAY_REDIS_ADMIN_URL=$admin "$work/podway" edge enrol outside --upstreams 10.203.0.0/16 \
-		--redis "rediss://podway-redis.podway.svc?ca=$work/redis-ca.crt" --out "$work/edge"'
+		--redis "rediss://podway-redis.podway.svc?ca=/etc/podway/redis-ca.crt" --out "$machine/etc"'
+cp "$work/redis-ca.crt" "$machine/etc/"
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext 'subjectAltName=DNS:*.pods.dev.localhost' \
-	-keyout "$work/edge/tls.key" -out "$work/edge/tls.crt" 2>/dev/null
-mkdir "$work/run" "$work/state"
-chown -R 65532:65532 "$work/edge" "$work/run" "$work/state"
-# As the unit has it: no root, one capability, none to gain.
-set -a
-. <(sed 's/=\(.*\)/="\1"/' "$work/edge/edge.env")
-set +a
-PODWAY_EDGE_ADMIN="unix/$work/run/admin.sock|0600" PODWAY_EDGE_SNAPSHOT=$work/state/routes.snap PODWAY_EDGE_BIND=127.0.0.77 \
-	PODWAY_EDGE_CERT=$work/edge/tls.crt PODWAY_EDGE_CERT_KEY=$work/edge/tls.key XDG_DATA_HOME=$work/state XDG_CONFIG_HOME=$work/state \
-	unshare --mount bash -ec 'mount --bind "$work/hosts" /etc/hosts
-	exec setpriv --reuid 65532 --regid 65532 --clear-groups --no-new-privs --bounding-set -all,+net_bind_service \
-		--inh-caps -all,+net_bind_service --ambient-caps -all,+net_bind_service \
-		"$work/podway-edge" run --config "$work/edge/Caddyfile" --adapter caddyfile' >"$work/edge.log" 2>&1 &
-pids+=($!)
-reach 127.0.0.77 443
-grep -E '^(CapEff|NoNewPrivs|Uid)' "/proc/${pids[-1]}/status"
+	-keyout "$machine/etc/tls.key" -out "$machine/etc/tls.crt" 2>/dev/null
+echo PODWAY_EDGE_METRICS_PORT=9180 >"$machine/etc/edge-a.env"
+echo PODWAY_EDGE_METRICS_PORT=9181 >"$machine/etc/edge-b.env"
+chmod 700 "$machine/state" "$machine/run"
+chown -R 65532:65532 "$machine/"{etc,state,run}
+
+tests/deploy/unit.sh "$netns" "$machine" a >"$work/edge-a.log" 2>&1 &
+a=$!
+pids+=("$a")
+reach "$inside" 443
+
+echo "== what it may do"
+# has expects a line in the kernel's description of the edge.
+has() { grep -qP "^$1:\t$2\$" "/proc/$a/status" || { echo "got $(grep "^$1:" "/proc/$a/status"), want $2" >&2; exit 1; }; }
+for set in CapPrm CapEff CapBnd CapAmb; do has $set 0000000000000400; done # CAP_NET_BIND_SERVICE
+has Uid '65532\t65532\t65532\t65532'
+has Gid '65532\t65532\t65532\t65532'
+has Groups ' ?'
+has NoNewPrivs 1
+has Umask 0077
+mounts=/proc/$a/mountinfo
+grep -q ' / / ro,' "$mounts" || { echo "its root file system can be written" >&2; exit 1; }
+# What can be written: its own folders, and what is empty and its own.
+writable=$(awk '$6 ~ /^rw/ {print $5}' "$mounts" | sort | tr '\n' ' ')
+[ "$writable" = "/dev /home /proc /root /run/podway-edge /tmp /var/lib/podway-edge " ] || { echo "it can write $writable" >&2; exit 1; }
+eventually test -e "$machine/state/routes.snap" # it is written in a quiet second
+for file in run/admin-a.sock run/handover.sock state/routes.snap; do
+	[ "$(stat -c %a "$machine/$file")" = 600 ] || { echo "$file has mode $(stat -c %a "$machine/$file")" >&2; exit 1; }
+done
+echo "one capability, a read-only system, files of its own: ok"
+
+echo "== the next instance takes over"
+visit() { curl -sfk -m 20 -o /dev/null --resolve "web.pods.dev.localhost:443:$inside" https://web.pods.dev.localhost/; }
+(while :; do visit && echo ok || echo failed; done >"$work/visits" 2>/dev/null) &
+visitor=$!
+pids+=("$visitor")
+tests/deploy/unit.sh "$netns" "$machine" b >"$work/edge-b.log" 2>&1 &
+pids+=("$!")
+code=0
+timeout 120 tail --pid="$a" -f /dev/null
+wait "$a" || code=$?
+[ "$code" = 0 ] || { echo "the first instance ended with $code" >&2; exit 1; }
+reach "$inside" 443
+kill "$visitor"
+! grep -q failed "$work/visits" || { echo "$(grep -c failed "$work/visits") of $(wc -l <"$work/visits") connects failed" >&2; exit 1; }
+echo "$(wc -l <"$work/visits") connects meanwhile, none failed"
 echo "== all done"
