@@ -53,6 +53,7 @@ type installation struct {
 func install(t *testing.T) *installation {
 	t.Helper()
 	i := &installation{t: t, sys: system.Start(t), dir: t.TempDir()}
+	t.Cleanup(i.endPods)
 	server := parts.StartRedis(t)
 	i.redis = redis.NewClient(&redis.Options{Addr: server.Addr})
 	t.Cleanup(func() { _ = i.redis.Close() })
@@ -67,6 +68,59 @@ func install(t *testing.T) *installation {
 	i.user = i.replica.As(i.sys.Login("testuser"))
 	i.startEdge()
 	return i
+}
+
+// endPods ends the pods, which outlive a control plane that ends, and checks that no
+// process is left. It runs after all else has ended.
+func (i *installation) endPods() {
+	i.t.Helper()
+	// The command cleans what podway dev has locked once.
+	if err := os.WriteFile(filepath.Join(i.dir, "lock"), nil, 0o600); err != nil {
+		i.t.Fatal(err)
+	}
+	cmd := exec.Command(system.Program(i.t, "controlplane"), "dev", "--clean")
+	cmd.Env = append(os.Environ(), "PODWAY_STATE_DIR="+i.dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		i.t.Errorf("ending the pods: %v\n%s", err, out)
+	}
+	if left := processesOf(i.dir); len(left) > 0 {
+		i.t.Errorf("got processes that are left %q, want none", left)
+	}
+}
+
+// processesOf returns the command lines of the processes that were started for a
+// folder: it is among their arguments, or they work in it.
+func processesOf(dir string) []string {
+	var found []string
+	processes, _ := filepath.Glob("/proc/[0-9]*")
+	for _, p := range processes {
+		line, _ := os.ReadFile(filepath.Join(p, "cmdline")) // it may have ended
+		cwd, _ := os.Readlink(filepath.Join(p, "cwd"))
+		if bytes.Contains(line, []byte(dir)) || strings.HasPrefix(cwd, dir) {
+			found = append(found, strings.ReplaceAll(string(line), "\x00", " "))
+		}
+	}
+	return found
+}
+
+func TestProcessesOfAFolderAreFound(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "sleep", "60")
+	cmd.Dir = dir
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	parts.Eventually(t, limit, func() error {
+		if got := processesOf(dir); len(got) != 1 {
+			return fmt.Errorf("got %q, want one process", got)
+		}
+		return nil
+	})
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if got := processesOf(dir); len(got) != 0 {
+		t.Errorf("got %q, want none", got)
+	}
 }
 
 // startEdge starts an edge that follows the Redis of the installation.
@@ -146,7 +200,6 @@ func (i *installation) serves(pod string) {
 func (i *installation) create(pod string) {
 	i.t.Helper()
 	i.user.Call(http.MethodPost, "/v3/pods", fmt.Sprintf(`{"pod_id":%q,"image":"podway/hello"}`, pod))
-	i.t.Cleanup(func() { _, _ = i.user.Try(http.MethodDelete, "/v3/pods/"+pod, "") })
 	i.user.WaitStatus(pod, "AVAILABLE")
 	if a := i.user.Call(http.MethodGet, "/v3/pods/"+pod, ""); !strings.Contains(string(a.Result), host(pod)) {
 		i.t.Fatalf("got %s, want the host %s in it", a.Result, host(pod))
@@ -239,7 +292,6 @@ func (i *installation) edgeName() string {
 func (i *installation) kick() {
 	i.t.Helper()
 	i.user.Call(http.MethodPost, "/v3/pods", `{"pod_id":"echo","image":"podway/hello","networking":{"default":{"protocol":"tcp","port":5001}}}`)
-	i.t.Cleanup(func() { _, _ = i.user.Try(http.MethodDelete, "/v3/pods/echo", "") })
 	i.user.WaitStatus("echo", "AVAILABLE")
 	config := i.web.Transport.(*http.Transport).TLSClientConfig.Clone()
 	config.ServerName = host("echo")
@@ -291,11 +343,13 @@ func TestAfterARestoreEverythingServesAgain(t *testing.T) {
 
 	// With Redis alone wiped, nobody notices.
 	stop := i.keepAsking("web")
+	begun := time.Now()
 	if err := i.redis.FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	i.wantFaults(nil)
 	stop()
+	t.Logf("all was published again %v after Redis lost it", time.Since(begun).Round(time.Millisecond))
 
 	// Without its control plane, the store and Redis.
 	stop = i.keepAsking("web")
@@ -306,6 +360,7 @@ func TestAfterARestoreEverythingServesAgain(t *testing.T) {
 	if err := i.redis.FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
+	begun = time.Now()
 	if out := i.podway("restore", file); !strings.Contains(out, "is restored") {
 		t.Errorf("got %q, want that it is restored", out)
 	}
@@ -313,6 +368,7 @@ func TestAfterARestoreEverythingServesAgain(t *testing.T) {
 	i.replica.WaitReady()
 	i.user.WaitStatus("web", "AVAILABLE")
 	i.wantFaults(nil)
+	t.Logf("store and routes were back %v after the restore began", time.Since(begun).Round(time.Millisecond))
 	stop()
 	i.serves("web")
 	if after := string(i.user.Call(http.MethodGet, "/v3/pods/web/credentials", "").Result); after != before {
