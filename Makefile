@@ -8,7 +8,7 @@ TOOLS := .cache/bin
 # Versions of the tools that `make lint` installs into .cache/bin.
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOFUMPT       := mvdan.cc/gofumpt@v0.12.0
-# Helm, which `make chart` and `make chart-check` build, too: minutes, once.
+# Helm, which `make deploy-test` builds, too: minutes, once.
 HELM          := helm.sh/helm/v3/cmd/helm@v3.22.0
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -110,6 +110,18 @@ bench-control: ## Measure the control plane with 2,000 pods, and the API with 10
 	@$(BIN)/bench-control -report docs/benchmarks-control.md $(BENCH)
 	@$(BIN)/bench-control -report docs/benchmarks-control.md -api 10000
 
+.PHONY: docs
+docs: ## Make a site of docs/ in .cache/site, to read in a browser without a server.
+	@docs/site/build.sh
+
+.PHONY: docs-test
+docs-test: test-tools ## Check the documents: links, the map, what blocks do, the site in Chromium; takes a minute or two.
+	PODWAY_TEST_PARTS=required go test -count=1 -v -timeout 15m ./tests/docs
+
+.PHONY: reference
+reference: build ## Write docs/reference from the programs and their source.
+	go run ./docs/generate -podway $(BIN)/podway -podctl $(BIN)/podctl
+
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt ## Check format, vet and the linters.
 	@test -z "$$($(TOOLS)/gofumpt -l $$(git ls-files '*.go') | tee /dev/stderr)" || { echo "run: make fmt"; exit 1; }
@@ -159,16 +171,20 @@ image-scan: ## Build the images twice, compare them, and look for secrets in the
 	go test -count=1 -v ./deploy/images
 
 .PHONY: chart
-chart: $(TOOLS)/helm ## Render deploy/kustomize from the Helm chart.
+chart: ## Render deploy/kustomize from the Helm chart.
 	deploy/chart/render.sh >deploy/kustomize/podway.yaml
 
 .PHONY: chart-check
-chart-check: $(TOOLS)/helm ## Check the Helm chart, its schema, and that deploy/kustomize is rendered from it.
+chart-check: ## Check the Helm chart, its schema, and that deploy/kustomize is rendered from it.
 	go test -count=1 -v ./deploy/chart
 
 .PHONY: deploy-test
 deploy-test: $(TOOLS)/helm ## Install the whole system with chart and images on the cluster of this machine, and use it (root).
 	tests/deploy/run.sh
+
+.PHONY: upgrade-test
+upgrade-test: test-tools kube ## Replace every part by its next version while clients come and stay, and print the figures.
+	PODWAY_TEST_PARTS=required PODWAY_TEST_KUBE=required go test -count=1 -v -run TestRollingUpgrade ./tests/upgrade
 
 $(TOOLS)/helm:
 	GOBIN=$(CURDIR)/$(TOOLS) go install $(HELM)
