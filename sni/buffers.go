@@ -7,6 +7,10 @@ const (
 	// Read of a TLS connection and sent as one record.
 	bufferSize = 16 << 10
 
+	// streamSize is for what pods send a lot of: a Read takes as much as has come
+	// meanwhile, so it is asked for a quarter as often.
+	streamSize = 64 << 10
+
 	// firstSize is what a direction of a session begins with: most messages of
 	// most protocols are smaller, and most sessions are idle most of the time.
 	firstSize = 512
@@ -27,6 +31,10 @@ var (
 	// buffers is shared by everything that copies: up to 16 MiB.
 	buffers = newFreeList(bufferSize, 64, 1024)
 
+	// streams is shared by the sessions: up to 16 MiB, also while they are lent,
+	// since clients that read slowly keep them.
+	streams = newFreeList(streamSize, 16, 256)
+
 	// firsts is shared by the sessions: up to 2 MiB.
 	firsts = newFreeList(firstSize, 256, 4096)
 )
@@ -35,6 +43,9 @@ var (
 func newFreeList(size, least, most int) *freeList {
 	return &freeList{size: size, min: least, free: make(chan []byte, most)}
 }
+
+// exhausted reports whether as many buffers are lent as are kept at most.
+func (f *freeList) exhausted() bool { return f.lent.Load() >= int64(cap(f.free)) }
 
 func (f *freeList) get() []byte {
 	f.lent.Add(1)

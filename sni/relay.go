@@ -207,11 +207,24 @@ func (p *pump) copy() error {
 			active = false
 			p.link.parker.await(p.src)
 		}
-		if n == firstSize && from == firsts {
-			from.put(b) // there is more: from here on a record at a time
-			from, b = buffers, buffers.get()
+		if n == len(b) {
+			from, b = p.larger(from, b)
 		}
 	}
+}
+
+// larger exchanges a buffer that one Read has filled, as there is more, for one that
+// holds a TLS record, and that for one that holds several. A TLS connection, that of a
+// client, gives one at a time in any case.
+func (p *pump) larger(from *freeList, b []byte) (*freeList, []byte) {
+	to := buffers
+	if from != firsts {
+		if to = streams; from != buffers || p != &p.link.toClient || to.exhausted() {
+			return from, b
+		}
+	}
+	from.put(b)
+	return to, to.get()
 }
 
 // pass sends bytes on.

@@ -295,7 +295,7 @@ func (e *edge) mustUsage() usage {
 }
 
 const (
-	// keptBytes is how much memory an edge may keep after load: up to 17 MB of
+	// keptBytes is how much memory an edge may keep after load: up to 33 MB of
 	// buffers for sessions, and what is reused for requests.
 	keptBytes = 48 << 20
 
