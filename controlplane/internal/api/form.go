@@ -63,7 +63,7 @@ func (r *request) readForm(fields ...string) (*form, error) {
 	}
 	f := &form{fields: map[string]string{}}
 	for {
-		part, err := parts.NextPart()
+		part, err := nextPart(parts)
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -80,6 +80,19 @@ func (r *request) readForm(fields ...string) (*form, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// nextPart returns the next part of a form, io.EOF after the last one. Its content is
+// as it came: forms of HTTP have no transfer encodings, RFC 7578 §4.7.
+func nextPart(parts *multipart.Reader) (*multipart.Part, error) {
+	part, err := parts.NextRawPart()
+	if err == nil || errors.Is(err, io.EOF) {
+		return part, err
+	}
+	if known := formError(err); known != err { //nolint:errorlint // is it the same one?
+		return nil, known
+	}
+	return nil, invalidf("body: the form can't be read: %s", shorten(err.Error()))
 }
 
 // take reads one part of the form.

@@ -187,12 +187,12 @@ func (r *request) filePart() (*multipart.Part, error) {
 	if err != nil {
 		return nil, invalidf("body: a form was expected; send it as multipart/form-data. Got: %q", r.Header.Get("Content-Type"))
 	}
-	part, err := parts.NextPart()
+	part, err := nextPart(parts)
 	switch {
 	case errors.Is(err, io.EOF):
 		return nil, invalidf("body, file: field required")
 	case err != nil:
-		return nil, formError(err)
+		return nil, err
 	case part.FormName() != "file":
 		return nil, invalidf("body, %s: extra fields not permitted; the only field is file.", shorten(part.FormName()))
 	}
