@@ -1,25 +1,18 @@
 package routes
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
 
-// authority is the certificate of one.
-const authority = `-----BEGIN CERTIFICATE-----
-MIIBfjCCASWgAwIBAgIUWL/wko+/farpk0fa0D3tE4RQHwwwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJb3VyIGdyb3VwMCAXDTI2MTEyMTIzMzIyOFoYDzIxMjYxMDI4
-MjMzMjI4WjAUMRIwEAYDVQQDDAlvdXIgZ3JvdXAwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAASD5SQ/KLoP1zaELRk50NXmzq2mtZoG8ZghUPZmkwgkw0pcVVYAMjL+
-WcJQG2hcaa5SB2eEI7XgkLTgs1ywWynno1MwUTAdBgNVHQ4EFgQUxlEwnJ76QtN3
-ZJDHTyZoeX+jnvAwHwYDVR0jBBgwFoAUxlEwnJ76QtN3ZJDHTyZoeX+jnvAwDwYD
-VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNHADBEAiA7/c9tIGsFB+8dyQIWPpoa
-hD7ClWPHAObfSDVqc3/WrwIgeLASuN2uq4+E9aEGN4DyHWY/XxvXlnJFah1Y54xn
-mAI=
------END CERTIFICATE-----
-`
-
 func TestClientCA(t *testing.T) {
+	// Not imported: this package is a leaf, with its tests.
+	b, err := os.ReadFile("routestest/authority.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority := string(b)
 	for text, want := range map[string]string{
 		"nonsense": "no PEM certificate",
 		"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n": "not a certificate",

@@ -5,23 +5,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tapis-project/podway/routes/routestest"
 )
 
-// Certificates of an authority and of somebody else.
-const (
-	anAuthority = `-----BEGIN CERTIFICATE-----
-MIIBfjCCASWgAwIBAgIUWL/wko+/farpk0fa0D3tE4RQHwwwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJb3VyIGdyb3VwMCAXDTI2MTEyMTIzMzIyOFoYDzIxMjYxMDI4
-MjMzMjI4WjAUMRIwEAYDVQQDDAlvdXIgZ3JvdXAwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAASD5SQ/KLoP1zaELRk50NXmzq2mtZoG8ZghUPZmkwgkw0pcVVYAMjL+
-WcJQG2hcaa5SB2eEI7XgkLTgs1ywWynno1MwUTAdBgNVHQ4EFgQUxlEwnJ76QtN3
-ZJDHTyZoeX+jnvAwHwYDVR0jBBgwFoAUxlEwnJ76QtN3ZJDHTyZoeX+jnvAwDwYD
-VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNHADBEAiA7/c9tIGsFB+8dyQIWPpoa
-hD7ClWPHAObfSDVqc3/WrwIgeLASuN2uq4+E9aEGN4DyHWY/XxvXlnJFah1Y54xn
-mAI=
------END CERTIFICATE-----
-`
-	aLeaf = `-----BEGIN CERTIFICATE-----
+// aLeaf is the certificate of somebody who is no authority.
+const aLeaf = `-----BEGIN CERTIFICATE-----
 MIIBdDCCARqgAwIBAgIUcaqmESrToXfYgBZi7Y9clD1l0pswCgYIKoZIzj0EAwIw
 EDEOMAwGA1UEAwwFYWxpY2UwIBcNMjYxMTIxMjMzMjI4WhgPMjEyNjEwMjgyMzMy
 MjhaMBAxDjAMBgNVBAMMBWFsaWNlMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
@@ -32,7 +21,6 @@ MAAwCgYIKoZIzj0EAwIDSAAwRQIgLDLt+GNPgDcAJ9BkcBYpjGQEk7PufMg0QKGG
 TaofED4CIQCAiDk2TYv2WRsqkpchsWaq2rIc+A2AzeI+AadWl84dTQ==
 -----END CERTIFICATE-----
 `
-)
 
 func quoted(s string) string {
 	b, _ := json.Marshal(s)
@@ -48,17 +36,17 @@ func TestClientCA(t *testing.T) {
 		want         string // the problem; "": none
 	}{
 		{"no authority", `"client_ca":""`, ""},
-		{"one", `"client_ca":` + quoted(anAuthority), ""},
-		{"ten, with words between them", `"protocol":"tcp","client_ca":` + quoted(strings.Repeat("# ours\n"+anAuthority, 10)), ""},
-		{"eleven", `"client_ca":` + quoted(strings.Repeat(anAuthority, 11)), authorities + "11 certificates given, at most 10 are allowed"},
+		{"one", `"client_ca":` + quoted(routestest.Authority), ""},
+		{"ten, with words between them", `"protocol":"tcp","client_ca":` + quoted(strings.Repeat("# ours\n"+routestest.Authority, 10)), ""},
+		{"eleven", `"client_ca":` + quoted(strings.Repeat(routestest.Authority, 11)), authorities + "11 certificates given, at most 10 are allowed"},
 		{"what is no PEM", `"client_ca":"ours"`, authorities + "it holds no PEM certificate"},
-		{"half a certificate", `"client_ca":` + quoted(anAuthority+anAuthority[:len(anAuthority)/2]), authorities + "block 2 is no complete PEM"},
+		{"half a certificate", `"client_ca":` + quoted(routestest.Authority+routestest.Authority[:len(routestest.Authority)/2]), authorities + "block 2 is no complete PEM"},
 		{"a certificate of no authority", `"client_ca":` + quoted(aLeaf), authorities + "certificate 1 is not one of an authority"},
-		{"a private key by mistake", `"client_ca":` + quoted(anAuthority+privateKey), authorities + "block 2 is a PRIVATE KEY, not a certificate"},
+		{"a private key by mistake", `"client_ca":` + quoted(routestest.Authority+privateKey), authorities + "block 2 is a PRIVATE KEY, not a certificate"},
 		{"a book", `"client_ca":"` + strings.Repeat("x", 16385) + `"`, field + "must have at most 16384 bytes. Got 16385"},
 		{"another type", `"client_ca":["x"]`, "body, networking, default, client_ca: str type expected"},
 		{
-			"an entry that nobody reaches", `"protocol":"local_only","client_ca":` + quoted(anAuthority),
+			"an entry that nobody reaches", `"protocol":"local_only","client_ca":` + quoted(routestest.Authority),
 			field + "can't be used with protocol 'local_only', which nobody reaches from outside.",
 		},
 	} {

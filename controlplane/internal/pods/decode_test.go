@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tapis-project/podway/routes/routestest"
 )
 
 // problemsOf returns the messages of an error that must have code Invalid.
@@ -643,7 +645,7 @@ func TestDecodeGrant(t *testing.T) {
 func FuzzDecodeNewPod(f *testing.F) {
 	for _, seed := range []string{
 		``, `{}`, `null`, with(`"description":"x"`), netWith(`"port":80,"tapis_auth":true`),
-		netWith(`"client_ca":` + quoted(anAuthority)), netWith(`"cors_allow_origins":["https://a.example"],"ip_allow_list":["::1"]`),
+		netWith(`"client_ca":` + quoted(routestest.Authority)), netWith(`"cors_allow_origins":["https://a.example"],"ip_allow_list":["::1"]`),
 		with(`"volume_mounts":{"/a":{"type":"pvc","source_id":"b"},"c":null}`),
 		with(`"template":"abc","template_overrides":{"volume_mounts":{"/a":{"source_id":"b"}},"secret_map":{"K":"${secret:x}"}}`),
 		netWith(`"tapis_auth_excluded_path_regex":["^/a{2}"],"tapis_auth_response_headers":{"X":"y"}`),

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/tapis-project/podway/routes/routestest"
 )
 
 func TestDiff(t *testing.T) {
@@ -41,7 +43,7 @@ func TestDiff(t *testing.T) {
 			{"arguments", "changed (hidden)"}, {"command", "changed (hidden)"},
 		}},
 		{"networking", Definition{Networking: Set(map[string]NetDef{
-			"default": {Port: Set(8080), IPAllowList: Set([]string{"::1"}), ClientCA: Set(anAuthority), TapisAuthResponseHeaders: Set(map[string]string{"X-User": "b", "X-More": "c"})},
+			"default": {Port: Set(8080), IPAllowList: Set([]string{"::1"}), ClientCA: Set(routestest.Authority), TapisAuthResponseHeaders: Set(map[string]string{"X-User": "b", "X-More": "c"})},
 			"metrics": {},
 		})}, On, []Change{
 			{"networking.browser", "removed"},

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/tapis-project/podway/routes/routestest"
 )
 
 // fullNetworking is an entry of which nothing is set, with a URL.
@@ -226,7 +228,7 @@ var anyNetDef = rapid.Custom(func(t *rapid.T) NetDef {
 		Protocol:                 anyOpt(t, "protocol", oneOf("http", "tcp", "local_only")),
 		Port:                     anyOpt(t, "port", rapid.IntRange(minPort, maxPort)),
 		IPAllowList:              anyOpt(t, "ip_allow_list", lists),
-		ClientCA:                 anyOpt(t, "client_ca", oneOf("", anAuthority)),
+		ClientCA:                 anyOpt(t, "client_ca", oneOf("", routestest.Authority)),
 		TapisAuth:                anyOpt(t, "tapis_auth", rapid.Bool()),
 		TapisAuthResponseHeaders: anyOpt(t, "headers", oneOf(map[string]string{}, map[string]string{"X-User": "<<tapisusername>>"})),
 		CORSAllowOrigins:         anyOpt(t, "origins", oneOf([]string{"https://a.example"}, []string{"*"})),

@@ -7,21 +7,8 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/routes"
+	"github.com/tapis-project/podway/routes/routestest"
 )
-
-// authority is the certificate of one.
-const authority = `-----BEGIN CERTIFICATE-----
-MIIBfjCCASWgAwIBAgIUWL/wko+/farpk0fa0D3tE4RQHwwwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJb3VyIGdyb3VwMCAXDTI2MTEyMTIzMzIyOFoYDzIxMjYxMDI4
-MjMzMjI4WjAUMRIwEAYDVQQDDAlvdXIgZ3JvdXAwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAASD5SQ/KLoP1zaELRk50NXmzq2mtZoG8ZghUPZmkwgkw0pcVVYAMjL+
-WcJQG2hcaa5SB2eEI7XgkLTgs1ywWynno1MwUTAdBgNVHQ4EFgQUxlEwnJ76QtN3
-ZJDHTyZoeX+jnvAwHwYDVR0jBBgwFoAUxlEwnJ76QtN3ZJDHTyZoeX+jnvAwDwYD
-VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNHADBEAiA7/c9tIGsFB+8dyQIWPpoa
-hD7ClWPHAObfSDVqc3/WrwIgeLASuN2uq4+E9aEGN4DyHWY/XxvXlnJFah1Y54xn
-mAI=
------END CERTIFICATE-----
-`
 
 // oneNet is an effective definition with one networking entry.
 func oneNet(n pods.Networking) pods.Effective {
@@ -104,7 +91,7 @@ func TestRoutesOf(t *testing.T) {
 			ProxyCompressionExcludedContent: []string{"text/event-stream"}, ProxyCompressionMinResponseBodySize: 1024,
 		},
 		"bolt": {
-			Protocol: pods.NetTCP, Port: 7687, IPAllowList: []string{"192.0.2.7"}, ClientCA: authority,
+			Protocol: pods.NetTCP, Port: 7687, IPAllowList: []string{"192.0.2.7"}, ClientCA: routestest.Authority,
 			// What is for HTTP only has no effect elsewhere.
 			CORSAllowOrigins: []string{"https://example.org"}, ProxyCompression: true, ProxyCompressionEncodings: []string{"gzip"},
 		},
@@ -124,7 +111,7 @@ func TestRoutesOf(t *testing.T) {
 	want := []routes.Route{
 		{
 			Schema: 1, Host: "web-bolt.pods.dev.localhost", Tenant: "dev", Pod: "web", Net: "bolt",
-			Protocol: routes.TCP, State: routes.Starting, IPAllow: []string{"192.0.2.7"}, ClientCA: authority,
+			Protocol: routes.TCP, State: routes.Starting, IPAllow: []string{"192.0.2.7"}, ClientCA: routestest.Authority,
 		},
 		{
 			Schema: 1, Host: "web-db.pods.dev.localhost", Tenant: "dev", Pod: "web", Net: "db",
