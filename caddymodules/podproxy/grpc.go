@@ -28,10 +28,12 @@ func isGRPC(r *http.Request) bool {
 // without TLS. Its requests need an exchange in their context.
 func newGRPC(u *upstreams, log *slog.Logger) http.Handler {
 	return &httputil.ReverseProxy{
-		Transport:     &u.http2,
-		FlushInterval: -1,
-		BufferPool:    sni.Buffers{},
-		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Transport: &u.http2,
+		// No FlushInterval: a body of unknown length is flushed at once anyway, and
+		// with one a call that the pod refuses, headers alone, could be flushed
+		// before its end. Clients take that for an answer without trailers.
+		BufferPool: sni.Buffers{},
+		ErrorLog:   slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			x := exchangeOf(pr.In.Context())
 			pr.Out.URL.Scheme = "http"

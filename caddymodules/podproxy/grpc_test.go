@@ -80,6 +80,13 @@ func TestGRPC(t *testing.T) {
 	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "as you wish") {
 		t.Errorf("got %v, want the pod's own status", err)
 	}
+	// A refusal is one frame of headers that ends the stream: it has no trailers, so
+	// nothing may come between.
+	for range 2000 {
+		if err := conn.Invoke(ctx, "/test.Echo/None", wrapperspb.String("hello"), out); status.Code(err) != codes.Unimplemented {
+			t.Fatalf("a method the pod has not: got %v, want Unimplemented", err)
+		}
+	}
 	stream, err := conn.NewStream(ctx, &echoService.Streams[0], "/test.Echo/Many")
 	if err != nil {
 		t.Fatal(err)
