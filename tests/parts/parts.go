@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -219,7 +220,7 @@ func run(t testing.TB, bin string, args []string, cred *syscall.Credential) (*ex
 	}()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("output of %s:\n%s", filepath.Base(bin), out.b)
+			t.Logf("output of %s:\n%s", filepath.Base(bin), &out)
 		}
 	})
 	return cmd, done
@@ -247,11 +248,22 @@ func closeIf(c net.Conn) error {
 	return c.Close()
 }
 
-// tail keeps the last bytes written to it. Only one goroutine writes, and it is
-// read after that one ended.
-type tail struct{ b []byte }
+// tail keeps the last bytes written to it. A server that was started again still
+// writes when the test's log is written.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.b)
+}
 
 func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.b = append(t.b, p...)
 	if len(t.b) > 8<<10 {
 		t.b = t.b[len(t.b)-8<<10:]

@@ -428,12 +428,9 @@ func TestMirror(t *testing.T) {
 			t.Errorf("got %v, want an error that does not say it is gone", err)
 		}
 	})
-	r.Start() // empty
+	r.Start() // empty; s may fill it before anything is asked for
 	t.Run("an emptied Redis is filled again", func(t *testing.T) {
 		other := open(t, "redis://"+r.Addr, ring)
-		if other.Exists(t.Context(), "certificates/ca/a/a.key") {
-			t.Fatal("Redis is not empty")
-		}
 		if got, err := s.Load(t.Context(), "certificates/ca/a/a.key"); err != nil || len(got) == 0 {
 			t.Fatalf("got %q, %v", got, err)
 		}
