@@ -132,12 +132,7 @@ type edge struct {
 // start starts an edge with settings, on the port that they have.
 func start(t testing.TB, s settings, roots *x509.CertPool) *edge {
 	t.Helper()
-	// The path of a Unix socket is short, so the test's own folder won't do.
-	dir, err := os.MkdirTemp("", "podway-edge-") //nolint:usetesting // see above
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Dir = dir
+	s.Dir = parts.ShortDir(t)
 	e := &edge{t: t, s: s, addr: net.JoinHostPort("127.0.0.1", s.Port), roots: roots}
 	t.Cleanup(e.end)
 	var text bytes.Buffer
@@ -161,7 +156,7 @@ func (e *edge) run() {
 	e.cmd = exec.Command(system.Program(e.t, "edge"), "run", "--config", "Caddyfile", "--adapter", "caddyfile")
 	e.cmd.Dir = e.s.Dir
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	e.cmd.Env = []string{"HOME=" + e.s.Dir, "XDG_DATA_HOME=" + e.s.Dir, "XDG_CONFIG_HOME=" + e.s.Dir}
+	e.cmd.Env = parts.EdgeHome(e.s.Dir)
 	e.cmd.Stdout, e.cmd.Stderr = log, log
 	if err := e.cmd.Start(); err != nil {
 		e.t.Fatal(err)
@@ -200,16 +195,11 @@ func (e *edge) end() {
 	if e.t.Failed() {
 		e.t.Logf("end of the log of the edge:\n%s", log[max(0, len(log)-6<<10):])
 	}
-	_ = os.RemoveAll(e.s.Dir)
 }
 
 // admin asks the admin API.
 func (e *edge) admin(path string) ([]byte, error) {
-	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", e.file("admin.sock"))
-	}}
-	defer tr.CloseIdleConnections()
-	res, err := (&http.Client{Transport: tr, Timeout: limit}).Get("http://localhost" + path)
+	res, err := parts.AdminClient(e.s.Dir).Get("http://localhost" + path)
 	if err != nil {
 		return nil, err
 	}

@@ -54,12 +54,7 @@ func startEdge(t *testing.T) *edge {
 	if testing.Short() {
 		t.Skip("starts a whole edge")
 	}
-	// The path of a Unix socket is short, so the test's own folder won't do.
-	dir, err := os.MkdirTemp("", "podway-gate-") //nolint:usetesting // see above
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := parts.ShortDir(t)
 	rs := parts.StartRedis(t)
 	e := &edge{t: t, port: parts.FreePort(t), ca: filepath.Join(dir, "ca.crt"), redis: redis.NewClient(&redis.Options{Addr: rs.Addr})}
 	t.Cleanup(func() { e.redis.Close() })
@@ -71,10 +66,9 @@ func startEdge(t *testing.T) *edge {
 	e.openStore(key)
 	cmd := exec.Command(system.Program(t, "edge"), "run", "--config", filepath.Join(system.Repo(), "edge", "Caddyfile.dev"), "--adapter", "caddyfile")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(),
-		"HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir,
+	cmd.Env = append(append(os.Environ(), parts.EdgeHome(dir)...),
 		"PODWAY_EDGE_DIR="+dir, "PODWAY_EDGE_CA_FILE="+e.ca, "PODWAY_EDGE_PORT="+strconv.Itoa(e.port), "PODWAY_GATE_KEY_FILE="+keyFile,
-		"PODWAY_EDGE_ADMIN=unix/"+filepath.Join(dir, "admin.sock")+"|0600", "PODWAY_REDIS_URL=redis://"+rs.Addr,
+		"PODWAY_REDIS_URL=redis://"+rs.Addr,
 	)
 	serve(t, cmd)
 	return e

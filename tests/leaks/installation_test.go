@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -51,12 +50,7 @@ type installation struct {
 
 func install(t *testing.T) *installation {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "podway-leaks-") //nolint:usetesting // the path of a socket is short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	i := &installation{t: t, c: canaries{}, dir: dir, apiPort: parts.FreePort(t), edgePort: parts.FreePort(t), metrics: parts.FreePort(t)}
+	i := &installation{t: t, c: canaries{}, dir: parts.ShortDir(t), apiPort: parts.FreePort(t), edgePort: parts.FreePort(t), metrics: parts.FreePort(t)}
 	i.startRedis()
 	tapis := system.Start(t)
 	i.token, i.stranger = tapis.Login("testuser").Token, tapis.Login("otheruser").Token
@@ -149,9 +143,9 @@ func (i *installation) startEdge() {
 	}
 	talkative := i.write("Caddyfile", strings.Replace(string(caddyfile), "\n{\n", "\n{\n\tdebug\n", 1))
 	cert, key := i.certificate()
-	vars := append(strings.Split(strings.TrimSpace(string(env)), "\n"),
-		"HOME="+i.dir, "XDG_DATA_HOME="+i.dir, "XDG_CONFIG_HOME="+i.dir,
-		"PODWAY_EDGE_ADMIN=unix/"+i.file("admin.sock")+"|0600", "PODWAY_EDGE_HANDOVER="+i.file("handover.sock"),
+	vars := append(strings.Split(strings.TrimSpace(string(env)), "\n"), parts.EdgeHome(i.dir)...)
+	vars = append(vars,
+		"PODWAY_EDGE_HANDOVER="+i.file("handover.sock"),
 		"PODWAY_EDGE_SNAPSHOT="+i.file("routes.snap"), "PODWAY_EDGE_BIND=127.0.0.1", "PODWAY_EDGE_PORT="+strconv.Itoa(i.edgePort),
 		"PODWAY_EDGE_METRICS_PORT="+strconv.Itoa(i.metrics), "PODWAY_EDGE_CERT="+cert, "PODWAY_EDGE_CERT_KEY="+key,
 		"PODWAY_GATE_KEY_FILE="+i.file("gate.key"), "PODWAY_EDGE_GRACE=1s",
@@ -220,16 +214,6 @@ func read(resp *http.Response, err error) (string, error) {
 		err = fmt.Errorf("%s %s: %s %.300s", resp.Request.Method, resp.Request.URL.Path, resp.Status, &text)
 	}
 	return text.String(), err
-}
-
-// unix returns a client of a socket.
-func unix(socket string) *http.Client {
-	return &http.Client{Timeout: limit, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		},
-	}}
 }
 
 // certificate makes a certificate for the edge with openssl, as an admin does.

@@ -40,7 +40,7 @@ func TestNothingLeaks(t *testing.T) {
 	i.c.absent(t, "Redis", i.redisText())
 	i.c.absent(t, "the command lines", commandLines(t))
 	i.c.absent(t, "the metrics", i.fetch(http.DefaultClient, "http://127.0.0.1:"+strconv.Itoa(i.metrics)+"/metrics"))
-	socket := unix(i.file("admin.sock"))
+	socket := parts.AdminClient(i.dir)
 	for _, path := range []string{"/podway/status", "/podway/routes", "/podway/sessions", "/metrics", "/config/"} {
 		i.c.absent(t, "the edge's admin API at "+path, i.fetch(socket, "http://edge"+path))
 	}

@@ -47,12 +47,7 @@ type installation struct {
 
 func install(t *testing.T) *installation {
 	t.Helper()
-	i := &installation{t: t, srv: kubetest.StartPrivate(t), redis: parts.StartRedis(t), dsn: parts.StartPostgres(t).DSN}
-	var err error
-	if i.dir, err = os.MkdirTemp("", "podway-up-"); err != nil { //nolint:usetesting // the path of a socket is short
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(i.dir) })
+	i := &installation{t: t, dir: parts.ShortDir(t), srv: kubetest.StartPrivate(t), redis: parts.StartRedis(t), dsn: parts.StartPostgres(t).DSN}
 	kubetest.FakeNodes(t, i.srv, kubetest.NodeOptions{Count: 2})
 	kubeconfig, key := filepath.Join(i.dir, "kubeconfig"), filepath.Join(i.dir, "store.key")
 	if err := kubetest.WriteAccount(t.Context(), i.srv.RESTConfig(), kubeconfig); err != nil {
@@ -256,12 +251,7 @@ func (e *edge) start(p programs) *program {
 	}
 	config := filepath.Join(system.Repo(), "Caddyfile.example")
 	proc := e.i.start(env, p.edge, "run", "--config", config, "--adapter", "caddyfile")
-	e.admin = &http.Client{Timeout: limit, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		},
-	}}
+	e.admin = parts.UnixClient(socket)
 	parts.Eventually(t, limit, func() error {
 		if proc.gone() {
 			t.Fatalf("edge %s has ended", e.name)
