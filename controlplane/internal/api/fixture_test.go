@@ -17,6 +17,7 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/files"
 	"github.com/tapis-project/podway/controlplane/internal/pods"
+	"github.com/tapis-project/podway/controlplane/internal/store/tempstore"
 )
 
 // noon is the time in which tests live.
@@ -41,7 +42,7 @@ type fixture struct {
 // change what it is made of.
 func newFixture(t *testing.T, adjust ...func(*Deps)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, store: newStore(t), cluster: newFakeCluster(), login: new(fakeLogin), log: new(lockedBuffer)}
+	f := &fixture{t: t, store: tempstore.New(t), cluster: newFakeCluster(), login: new(fakeLogin), log: new(lockedBuffer)}
 	settings := pods.DefaultSettings()
 	for _, image := range []string{"podway/hello", "postgres"} {
 		name, err := pods.CanonicalImage(image)

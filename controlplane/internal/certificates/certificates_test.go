@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/controlplane/internal/store"
+	"github.com/tapis-project/podway/controlplane/internal/store/tempstore"
 	"github.com/tapis-project/podway/tests/parts"
 )
 
@@ -47,20 +47,9 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, redis: parts.StartRedis(t), now: noon}
+	b := &bench{t: t, redis: parts.StartRedis(t), now: noon, store: tempstore.New(t)}
 	b.client = redis.NewClient(&redis.Options{Addr: b.redis.Addr})
 	t.Cleanup(func() { _ = b.client.Close() })
-	keys, err := store.LoadOrCreateKeyFile(filepath.Join(t.TempDir(), "key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b.store, err = store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "podway.db"), store.Options{Keyring: keys}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.store.Close() })
-	if err := b.store.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	b.Watcher = b.watcher()
 	return b
 }

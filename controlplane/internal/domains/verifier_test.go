@@ -3,7 +3,6 @@ package domains
 import (
 	"context"
 	"log/slog"
-	"path/filepath"
 	"reflect"
 	"sync"
 	"testing"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/controlplane/internal/store"
+	"github.com/tapis-project/podway/controlplane/internal/store/tempstore"
 )
 
 // bench is a verifier with a real store and a DNS that the test fills.
@@ -29,19 +29,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	keys, err := store.LoadOrCreateKeyFile(filepath.Join(t.TempDir(), "key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	st, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "podway.db"), store.Options{Keyring: keys})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { st.Close() })
-	if err := st.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	b := &bench{t: t, store: st, dns: newFakeDNS(), now: noon}
+	b := &bench{t: t, store: tempstore.New(t), dns: newFakeDNS(), now: noon}
 	b.Verifier = b.verifier()
 	return b
 }

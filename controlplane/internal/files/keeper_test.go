@@ -16,6 +16,7 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/controlplane/internal/store"
+	"github.com/tapis-project/podway/controlplane/internal/store/tempstore"
 	"github.com/tapis-project/podway/tests/parts"
 )
 
@@ -51,7 +52,7 @@ func newBench(t testing.TB, adjust ...func(*Options)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db := newStore(t)
+	db := tempstore.New(t)
 	c := &clock{now: time.Date(2025, 7, 21, 12, 0, 0, 0, time.UTC)}
 	o := Options{Store: db, Poll: 20 * time.Millisecond, AnswerWithin: limit, Now: c.Now}
 	for _, a := range adjust {

@@ -11,8 +11,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
-	"github.com/tapis-project/podway/controlplane/internal/store"
-	"github.com/tapis-project/podway/routes/keytext"
 )
 
 // limit bounds the wait for anything, on a machine that does much else.
@@ -126,22 +124,4 @@ func wantCode(t testing.TB, what string, err error, want pods.Code) {
 	if got := pods.ErrorCode(err); got != want {
 		t.Fatalf("%s: got code %q (%v), want %q", what, got, err, want)
 	}
-}
-
-// newStore returns an empty store.
-func newStore(t testing.TB) *store.Store {
-	t.Helper()
-	keys, err := store.NewKeyring(make([]byte, keytext.Size))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "podway.db"), store.Options{Keyring: keys})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	if err := s.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return s
 }

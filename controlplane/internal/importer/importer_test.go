@@ -1,7 +1,6 @@
 package importer
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -17,7 +16,7 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/controlplane/internal/store"
-	"github.com/tapis-project/podway/routes/keytext"
+	"github.com/tapis-project/podway/controlplane/internal/store/tempstore"
 	"github.com/tapis-project/podway/tests/parts"
 )
 
@@ -47,23 +46,6 @@ func execute(t *testing.T, url, sql string) {
 	if _, err := conn.Exec(t.Context(), sql); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func newStore(t *testing.T) *store.Store {
-	t.Helper()
-	keys, err := store.NewKeyring(bytes.Repeat([]byte{7}, keytext.Size))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "podway.db"), store.Options{Keyring: keys})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	if err := s.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 func options(from string) Options {
@@ -120,7 +102,7 @@ var wantSummary = []string{
 }
 
 func TestImport(t *testing.T) {
-	from, s := startSource(t), newStore(t)
+	from, s := startSource(t), tempstore.New(t)
 
 	o := options(from)
 	o.DryRun = true
@@ -373,7 +355,7 @@ func checkSecrets(t *testing.T, r Report) {
 }
 
 func TestImportOfOneTenant(t *testing.T) {
-	from, s := startSource(t), newStore(t)
+	from, s := startSource(t), tempstore.New(t)
 	o := options(from)
 	o.Tenants, o.Off = []string{"tacc"}, true
 	r := mustImport(t, s, o)
@@ -392,7 +374,7 @@ func TestImportOfOneTenant(t *testing.T) {
 }
 
 func TestWhatIsThereStays(t *testing.T) {
-	from, s := startSource(t), newStore(t)
+	from, s := startSource(t), tempstore.New(t)
 	p := pods.Pod{
 		Key: pods.Key{Tenant: "dev", ID: "web"}, UID: "own", Owner: "ann", Requested: pods.Off, CreatedAt: noon, UpdatedAt: noon,
 		State: pods.State{Status: pods.StatusStopped, Since: noon},
@@ -426,7 +408,7 @@ func (breakingStore) ImportPod(context.Context, pods.ImportedPod) error {
 }
 
 func TestAnInterruptedImportGoesOn(t *testing.T) {
-	from, s := startSource(t), newStore(t)
+	from, s := startSource(t), tempstore.New(t)
 	r, err := Import(t.Context(), breakingStore{s}, options(from))
 	if err == nil || r.Count("template", Imported) != 2 || r.Count("pod", Imported) != 0 {
 		t.Errorf("got %v and %q, want an error at the first pod", err, summary(r))
@@ -442,7 +424,7 @@ func TestTheSourceIsNotWritten(t *testing.T) {
 	execute(t, from, "create user reader; grant usage on schema dev, tacc, siteadmintable to reader; "+
 		"grant select on all tables in schema dev, tacc, siteadmintable to reader")
 	o := options(strings.Replace(from, "postgres@", "reader@", 1))
-	if r := mustImport(t, newStore(t), o); r.Count("pod", Imported) != 4 {
+	if r := mustImport(t, tempstore.New(t), o); r.Count("pod", Imported) != 4 {
 		t.Errorf("got %q, want the pods, with a user who may only read", summary(r))
 	}
 }
@@ -455,7 +437,7 @@ func TestSourcesThatAreNone(t *testing.T) {
 		{"no address", "mysql://u:canary-password@h/x", "connecting to the source"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Import(t.Context(), newStore(t), options(tt.from))
+			_, err := Import(t.Context(), tempstore.New(t), options(tt.from))
 			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "canary") {
 				t.Errorf("got %v, want %q and no password", err, tt.want)
 			}

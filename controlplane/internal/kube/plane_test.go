@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -20,8 +19,8 @@ import (
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/controlplane/internal/reconcile"
 	"github.com/tapis-project/podway/controlplane/internal/store"
+	"github.com/tapis-project/podway/controlplane/internal/store/tempstore"
 	"github.com/tapis-project/podway/routes"
-	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/tests/kubetest"
 	"github.com/tapis-project/podway/tests/parts"
 )
@@ -94,19 +93,7 @@ func newPlane(t *testing.T, srv *kubetest.Server, config *rest.Config, nodes kub
 	ns := srv.Namespace(t, restricted)
 	nodes.Namespace = ns
 	kubetest.FakeNodes(t, srv, nodes)
-	keys, err := store.NewKeyring(bytes.Repeat([]byte{1}, keytext.Size))
-	if err != nil {
-		t.Fatal(err)
-	}
-	st, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "podway.db"), store.Options{Keyring: keys})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = st.Close() })
-	if err := st.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	p := &plane{t: t, srv: srv, config: config, ns: ns, store: st, routes: &fakeRoutes{set: map[routes.PodRef][]routes.Route{}}}
+	p := &plane{t: t, srv: srv, config: config, ns: ns, store: tempstore.New(t), routes: &fakeRoutes{set: map[routes.PodRef][]routes.Route{}}}
 	p.start()
 	t.Cleanup(p.kill)
 	return p

@@ -9,7 +9,6 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -22,6 +21,7 @@ import (
 	"github.com/tapis-project/podway/controlplane/internal/login"
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/controlplane/internal/store"
+	"github.com/tapis-project/podway/controlplane/internal/store/tempstore"
 	"github.com/tapis-project/podway/controlplane/internal/tapis"
 	"github.com/tapis-project/podway/routes"
 	"github.com/tapis-project/podway/routes/keytext"
@@ -85,18 +85,12 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{t: t, log: new(bytes.Buffer), redis: parts.StartRedis(t)}
+	f := &fixture{t: t, log: new(bytes.Buffer), redis: parts.StartRedis(t), store: tempstore.New(t)}
 	id, err := tapis.New(tapis.Options{
 		TenantsURL: base, Site: "dev", Service: &tapis.ServiceAccount{Tenant: "dev", Name: "pods", Password: "secret"},
 		Transport: dev().InProcess(), Logger: slog.New(slog.DiscardHandler),
 	})
 	check(t, err)
-	keys, err := store.LoadOrCreateKeyFile(filepath.Join(t.TempDir(), "key"))
-	check(t, err)
-	f.store, err = store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "db"), store.Options{Keyring: keys})
-	check(t, err)
-	t.Cleanup(func() { f.store.Close() })
-	check(t, f.store.Migrate(t.Context()))
 	f.client = redis.NewClient(&redis.Options{Addr: f.redis.Addr, ContextTimeoutEnabled: true, MaxRetries: -1})
 	t.Cleanup(func() { f.client.Close() })
 	ring, err := redisgate.ParseKeyring(keytext.New())

@@ -11,6 +11,7 @@ import (
 	"github.com/tapis-project/podway/controlplane/internal/kube"
 	"github.com/tapis-project/podway/controlplane/internal/local"
 	"github.com/tapis-project/podway/controlplane/internal/pods"
+	"github.com/tapis-project/podway/controlplane/internal/store/tempstore"
 	"github.com/tapis-project/podway/tests/kubetest"
 )
 
@@ -18,7 +19,7 @@ import (
 // in, by template. The pod is called like its template.
 func workloads(t *testing.T) map[string]pods.Workload {
 	t.Helper()
-	s := newStore(t)
+	s := tempstore.New(t)
 	load(t, s, Options{Dev: true})
 	templates, err := Templates(true)
 	if err != nil {

@@ -1,9 +1,7 @@
 package seed
 
 import (
-	"bytes"
 	"context"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,28 +10,10 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/controlplane/internal/store"
-	"github.com/tapis-project/podway/routes/keytext"
+	"github.com/tapis-project/podway/controlplane/internal/store/tempstore"
 )
 
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
-
-// newStore returns an empty store in a file of its own.
-func newStore(t *testing.T) *store.Store {
-	t.Helper()
-	keys, err := store.NewKeyring(bytes.Repeat([]byte{7}, keytext.Size))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "test.db"), store.Options{Keyring: keys})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	if err := s.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 func load(t *testing.T, s Store, o Options) Report {
 	t.Helper()
@@ -46,7 +26,7 @@ func load(t *testing.T, s Store, o Options) Report {
 }
 
 func TestLoadAddsEverythingOnce(t *testing.T) {
-	s := newStore(t)
+	s := tempstore.New(t)
 	first := load(t, s, Options{})
 	if len(first.Images) < 11 || len(first.Templates) < 11 || len(first.Tags) < 16 || len(first.Skipped) > 0 {
 		t.Errorf("got %+v from the first run, want all that is built in", first)
@@ -63,7 +43,7 @@ func TestLoadAddsEverythingOnce(t *testing.T) {
 }
 
 func TestLoadLeavesAloneWhatOthersAdded(t *testing.T) {
-	s := newStore(t)
+	s := tempstore.New(t)
 	own := pods.Template{
 		ID: "mongo", UID: "own", Tenant: "dev", Owner: "ann", Permissions: pods.Permissions{"ann": pods.LevelAdmin},
 		Metatags: []string{}, CreatedAt: noon, UpdatedAt: noon,
@@ -88,7 +68,7 @@ func TestLoadLeavesAloneWhatOthersAdded(t *testing.T) {
 }
 
 func TestLoadAddsAVersionOnlyWhenWhatIsBuiltInChanged(t *testing.T) {
-	s := newStore(t)
+	s := tempstore.New(t)
 	load(t, s, Options{})
 	mongo, err := s.Template(t.Context(), "mongo")
 	if err != nil {
@@ -120,7 +100,7 @@ var answers = map[string]map[string]string{"bookstack": {"DB_PASSWORD": "secret"
 
 // TestTemplatesMakePods makes a pod of every version that is built in.
 func TestTemplatesMakePods(t *testing.T) {
-	s := newStore(t)
+	s := tempstore.New(t)
 	load(t, s, Options{Dev: true})
 	templates, err := Templates(true)
 	if err != nil {
@@ -217,7 +197,7 @@ func (failingStore) AddTemplateTag(context.Context, string, pods.TemplateTag) (p
 }
 
 func TestLoadCanGoOnAfterAFailure(t *testing.T) {
-	s := newStore(t)
+	s := tempstore.New(t)
 	if _, err := Load(t.Context(), failingStore{s}, Options{}); err == nil {
 		t.Fatal("got no error from a store that fails")
 	}

@@ -1,4 +1,6 @@
-package api
+// Package tempstore opens stores for the tests of other packages: SQLite, empty, with
+// every table, in a file that is gone after the test.
+package tempstore
 
 import (
 	"bytes"
@@ -13,18 +15,18 @@ import (
 	"github.com/tapis-project/podway/routes/keytext"
 )
 
-// newStore returns an empty store in a file of its own.
-func newStore(t *testing.T) Store {
+// New returns an empty store in a file of its own.
+func New(t testing.TB) *store.Store {
 	t.Helper()
-	empty, err := emptyStore()
+	content, err := empty()
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "test.db")
-	if err := os.WriteFile(path, empty, 0o600); err != nil {
+	path := filepath.Join(t.TempDir(), "podway.db")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := openStore(t.Context(), path)
+	s, err := open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,16 +34,16 @@ func newStore(t *testing.T) Store {
 	return s
 }
 
-// emptyStore is the file of an empty store. Making it takes longer than most
-// tests, so it is made once.
-var emptyStore = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "podway-api-test-")
+// empty is the file of an empty store. Making it takes longer than most tests, so it
+// is made once.
+var empty = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "podway-store-test-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	path := filepath.Join(dir, "empty.db")
-	s, err := openStore(context.Background(), path)
+	s, err := open(context.Background(), path)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +53,7 @@ var emptyStore = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(path)
 })
 
-func openStore(ctx context.Context, path string) (*store.Store, error) {
+func open(ctx context.Context, path string) (*store.Store, error) {
 	keys, err := store.NewKeyring(bytes.Repeat([]byte{7}, keytext.Size))
 	if err != nil {
 		return nil, err
