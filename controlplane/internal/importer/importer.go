@@ -129,6 +129,26 @@ func (r *run) tenant(schema, of string) (string, bool) {
 	return of, len(r.Tenants) == 0 || slices.Contains(r.Tenants, of)
 }
 
+// eachRow calls do for the rows of a table that belong to a tenant whose data is
+// imported, until it fails.
+func eachRow[R row](ctx context.Context, r *run, schema, table string, do func(tenant string, row R) error) error {
+	rows, err := read[R](ctx, r.src, schema, table)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		of, _ := row.at()
+		tenant, wanted := r.tenant(schema, of)
+		if !wanted || tenant == "" {
+			continue
+		}
+		if err := do(tenant, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // body encodes what a client would send.
 func body(f fields) []byte {
 	b, _ := json.Marshal(f) // it was decoded from JSON

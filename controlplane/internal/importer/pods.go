@@ -15,10 +15,6 @@ import (
 
 // importPods imports pods, each with its password, action log and output.
 func (r *run) importPods(ctx context.Context, schema string) error {
-	rows, err := read[podRow](ctx, r.src, schema, "pod")
-	if err != nil {
-		return err
-	}
 	passwords, err := read[passwordRow](ctx, r.src, schema, "password")
 	if err != nil {
 		return err
@@ -27,16 +23,9 @@ func (r *run) importPods(ctx context.Context, schema string) error {
 	for _, p := range passwords {
 		of[p.PodID] = p
 	}
-	for _, row := range rows {
-		tenant, wanted := r.tenant(schema, row.TenantID)
-		if !wanted || tenant == "" {
-			continue
-		}
-		if err := r.importPod(ctx, tenant, row, of[row.PodID]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return eachRow(ctx, r, schema, "pod", func(tenant string, row podRow) error {
+		return r.importPod(ctx, tenant, row, of[row.PodID])
+	})
 }
 
 func (r *run) importPod(ctx context.Context, tenant string, row podRow, password passwordRow) error {

@@ -10,25 +10,14 @@ import (
 
 // importVolumes imports volumes, without their files.
 func (r *run) importVolumes(ctx context.Context, schema string) error {
-	rows, err := read[volumeRow](ctx, r.src, schema, "volume")
-	if err != nil {
-		return err
-	}
-	for _, row := range rows {
-		tenant, wanted := r.tenant(schema, row.TenantID)
-		if !wanted || tenant == "" {
-			continue
-		}
+	return eachRow(ctx, r, schema, "volume", func(tenant string, row volumeRow) error {
 		n, err := pods.DecodeNewVolume(body(fields{
 			"volume_id": row.VolumeID, "description": row.Description, "size_limit": cmp.Or(row.SizeLimit, defaultSize),
 		}), r.Settings)
 		v := r.volume(pods.KindVolume, tenant, row.VolumeID, row.common, row.Size)
 		v.Description, v.SizeLimit = n.Description, n.SizeLimit
-		if err := r.importVolume(ctx, v, row.common, row.Status, err); err != nil {
-			return err
-		}
-	}
-	return nil
+		return r.importVolume(ctx, v, row.common, row.Status, err)
+	})
 }
 
 // defaultSize is the limit of a volume that has none, in MiB.
@@ -36,15 +25,7 @@ const defaultSize = 1024
 
 // importSnapshots imports snapshots, without their files.
 func (r *run) importSnapshots(ctx context.Context, schema string) error {
-	rows, err := read[snapshotRow](ctx, r.src, schema, "snapshot")
-	if err != nil {
-		return err
-	}
-	for _, row := range rows {
-		tenant, wanted := r.tenant(schema, row.TenantID)
-		if !wanted || tenant == "" {
-			continue
-		}
+	return eachRow(ctx, r, schema, "snapshot", func(tenant string, row snapshotRow) error {
 		n, err := pods.DecodeNewSnapshot(body(fields{
 			"snapshot_id": row.SnapshotID, "source_volume_id": row.SourceVolumeID, "source_volume_path": row.SourceVolumePath,
 			"destination_path": row.DestinationPath, "description": row.Description, "size_limit": cmp.Or(row.SizeLimit, defaultSize),
@@ -55,11 +36,8 @@ func (r *run) importSnapshots(ctx context.Context, schema string) error {
 		v.Source = &pods.SnapshotSource{
 			Volume: n.SourceVolume, Path: n.SourcePath, Destination: n.Destination, Cron: n.Cron, RetentionPolicy: n.RetentionPolicy,
 		}
-		if err := r.importVolume(ctx, v, row.common, row.Status, err); err != nil {
-			return err
-		}
-	}
-	return nil
+		return r.importVolume(ctx, v, row.common, row.Status, err)
+	})
 }
 
 // volume makes what volumes and snapshots have in common. Their folders are there:
