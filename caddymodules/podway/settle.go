@@ -59,13 +59,15 @@ func (s *settler) due(now usage) bool {
 	return true
 }
 
-// settle gives memory back whenever that is due, as long as the process lives. Only
-// the first call begins it.
+// settle paces the collection of garbage and gives memory back whenever that is due,
+// as long as the process lives. Only the first call begins it.
 var settle = sync.OnceFunc(func() { go runSettler() })
 
 func runSettler() {
 	var s settler
+	p := newPacer()
 	for {
+		p.pace()
 		time.Sleep(settleEvery)
 		if s.due(measure()) {
 			start := time.Now()
