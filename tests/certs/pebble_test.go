@@ -3,7 +3,6 @@
 package certs
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -23,7 +22,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -44,7 +42,7 @@ type pebble struct {
 	bin, conf  string
 	dns        string
 	management string
-	out        *lines
+	out        *parts.Output
 	cmd        *exec.Cmd
 	done       chan struct{}
 	client     *http.Client
@@ -73,7 +71,7 @@ func startPebble(t testing.TB, dns, tlsPort string, validity time.Duration, opti
 	p := &pebble{
 		Directory: "https://127.0.0.1:" + port + "/dir", CAFile: ca, KeyFile: key,
 		t: t, bin: parts.Require(t, filepath.Join(root(t), ".cache", "bin", "pebble"), "pebble"), conf: filepath.Join(dir, "pebble.json"),
-		dns: dns, management: "https://127.0.0.1:" + management, out: new(lines),
+		dns: dns, management: "https://127.0.0.1:" + management, out: new(parts.Output),
 		client: &http.Client{Timeout: limit, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}},
 	}
 	if err := os.WriteFile(p.conf, conf, 0o600); err != nil {
@@ -135,28 +133,10 @@ func (p *pebble) roots() *x509.CertPool {
 }
 
 // orders returns how many orders were made.
-func (p *pebble) orders() int { return p.out.count("Added order ") }
+func (p *pebble) orders() int { return strings.Count(p.out.String(), "Added order ") }
 
 // issued returns how many certificates were issued.
-func (p *pebble) issued() int { return p.out.count("Issued certificate serial ") }
-
-// lines is the output of a program. It is safe for concurrent use.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), text)
-}
+func (p *pebble) issued() int { return strings.Count(p.out.String(), "Issued certificate serial ") }
 
 // root returns the folder of the module.
 func root(t testing.TB) string {

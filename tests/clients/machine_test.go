@@ -39,12 +39,7 @@ type machine struct {
 // startMachine starts an edge that serves routes.
 func startMachine(t *testing.T, served []routes.Route) *machine {
 	t.Helper()
-	// The path of a Unix socket is short, so the test's own folder won't do.
-	dir, err := os.MkdirTemp("", "podway-clients-") //nolint:usetesting // see above
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := parts.ShortDir(t)
 	m := &machine{port: parts.FreePort(t), dir: dir, ca: filepath.Join(dir, "ca.crt"), hosts: filepath.Join(dir, "hosts")}
 	m.writeHosts(t, served)
 	m.requireNames(t)

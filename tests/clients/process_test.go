@@ -2,12 +2,10 @@ package clients
 
 import (
 	"bufio"
-	"bytes"
 	"io"
 	"net"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -15,29 +13,11 @@ import (
 	"github.com/tapis-project/podway/tests/parts"
 )
 
-// output keeps what a program writes.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
 // start starts a program that runs until the end of the test, and returns what is
 // closed when it ended.
 func start(t *testing.T, cmd *exec.Cmd) (ended <-chan struct{}) {
 	t.Helper()
-	log := new(output)
+	log := new(parts.Output)
 	if cmd.Stdout == nil {
 		cmd.Stdout = log
 	}

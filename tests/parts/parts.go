@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -206,7 +205,7 @@ func run(t testing.TB, bin string, args []string, cred *syscall.Credential) (*ex
 	// Not CommandContext: t.Context ends before cleanups run, and an orderly
 	// shutdown is theirs to do.
 	cmd := exec.Command(bin, args...)
-	var out tail
+	var out Output
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred, Pdeathsig: syscall.SIGKILL}
 	cmd.Dir = "/"
@@ -220,7 +219,7 @@ func run(t testing.TB, bin string, args []string, cred *syscall.Credential) (*ex
 	}()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("output of %s:\n%s", filepath.Base(bin), &out)
+			t.Logf("output of %s:\n%s", filepath.Base(bin), out.end())
 		}
 	})
 	return cmd, done
@@ -246,27 +245,4 @@ func closeIf(c net.Conn) error {
 		return nil
 	}
 	return c.Close()
-}
-
-// tail keeps the last bytes written to it. A server that was started again still
-// writes when the test's log is written.
-type tail struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.b)
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, p...)
-	if len(t.b) > 8<<10 {
-		t.b = t.b[len(t.b)-8<<10:]
-	}
-	return len(p), nil
 }

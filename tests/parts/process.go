@@ -1,11 +1,9 @@
 package parts
 
 import (
-	"bytes"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -14,9 +12,6 @@ import (
 // stopWithin bounds the orderly end of a program, on a machine that has much to do.
 const stopWithin = 30 * time.Second
 
-// toldOutput is how much of a program's output, in bytes, a failed test tells.
-const toldOutput = 16 << 10
-
 // Process is a program under test, in a process group of its own. It ends with the
 // test, which tells the end of its output if it fails. Its methods may be called from
 // any goroutine.
@@ -24,17 +19,14 @@ type Process struct {
 	t    testing.TB
 	cmd  *exec.Cmd
 	done chan struct{}
-
-	mu  sync.Mutex
-	out bytes.Buffer
+	out  Output
 }
 
 // StartProcess starts a command, whose standard output and error it takes.
 func StartProcess(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{t: t, cmd: cmd, done: make(chan struct{})}
-	out := (*processOutput)(p)
-	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Stdout, cmd.Stderr = &p.out, &p.out
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = new(syscall.SysProcAttr)
 	}
@@ -49,28 +41,14 @@ func StartProcess(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Cleanup(func() {
 		p.Stop()
 		if t.Failed() {
-			text := p.Output()
-			t.Logf("output of %s %s:\n%s", filepath.Base(cmd.Path), strings.Join(cmd.Args[1:], " "), text[max(0, len(text)-toldOutput):])
+			t.Logf("output of %s %s:\n%s", filepath.Base(cmd.Path), strings.Join(cmd.Args[1:], " "), p.out.end())
 		}
 	})
 	return p
 }
 
-// processOutput keeps what a process writes.
-type processOutput Process
-
-func (p *processOutput) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.out.Write(b)
-}
-
 // Output returns what the program has written until now.
-func (p *Process) Output() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.out.String()
-}
+func (p *Process) Output() string { return p.out.String() }
 
 // PID is its process id, and that of its group.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
