@@ -75,12 +75,16 @@ func TestAWatchThatIsLostIsTakenUpAgain(t *testing.T) {
 					}
 				})
 			}()
-			parts.Eventually(t, limit, func() error { // the first one comes by itself
-				if notified.Load() == 0 {
-					return errors.New("not notified")
-				}
-				return nil
-			})
+			awaitNotice := func() {
+				t.Helper()
+				parts.Eventually(t, limit, func() error {
+					if notified.Load() == 0 {
+						return errors.New("nobody was notified")
+					}
+					return nil
+				})
+			}
+			awaitNotice() // the first one comes by itself
 			notified.Store(0)
 
 			c.fault(proxy)
@@ -88,12 +92,7 @@ func TestAWatchThatIsLostIsTakenUpAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			await(t, cluster, goes.Key, "without a run", func(o pods.Observation) bool { return o.Phase == pods.PhaseNone })
-			parts.Eventually(t, limit, func() error { // at the same time as the cache changes, or just after
-				if notified.Load() == 0 {
-					return errors.New("nobody was notified")
-				}
-				return nil
-			})
+			awaitNotice() // at the same time as the cache changes, or just after
 			if o := await(t, cluster, stays.Key, "ready", isReady); o.Instance != before.Instance {
 				t.Errorf("got run %s of the other pod, want %s", o.Instance, before.Instance)
 			}
