@@ -3,7 +3,6 @@ package podway
 import (
 	"os"
 	"runtime/debug"
-	"runtime/metrics"
 )
 
 // What the garbage of an edge under load may take before it is collected. A collection
@@ -42,9 +41,7 @@ func (p *pacer) pace() {
 	if p.fixed {
 		return
 	}
-	m := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(m)
-	next := garbagePercent(m[0].Value.Uint64())
+	next := garbagePercent(runtimeMetric("/gc/heap/live:bytes"))
 	if next*10 > p.now*9 && next*10 < p.now*11 {
 		return
 	}

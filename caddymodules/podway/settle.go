@@ -79,7 +79,12 @@ func runSettler() {
 
 // measure returns the usage up to now.
 func measure() usage {
-	m := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	return usage{allocated: runtimeMetric("/gc/heap/allocs:bytes"), parked: parked()}
+}
+
+// runtimeMetric returns a number of package runtime/metrics.
+func runtimeMetric(name string) uint64 {
+	m := []metrics.Sample{{Name: name}}
 	metrics.Read(m)
-	return usage{allocated: m[0].Value.Uint64(), parked: parked()}
+	return m[0].Value.Uint64()
 }
