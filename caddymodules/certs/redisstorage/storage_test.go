@@ -417,6 +417,10 @@ func TestMirror(t *testing.T) {
 	if _, err := s.List(t.Context(), "", true); err != nil { // remembers whose mirror it is
 		t.Fatal(err)
 	}
+	before, err := s.history(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	r.Kill()
 	t.Run("without Redis what was read once is there", func(t *testing.T) {
@@ -428,9 +432,12 @@ func TestMirror(t *testing.T) {
 			t.Errorf("got %v, want an error that does not say it is gone", err)
 		}
 	})
-	r.Start() // empty; s may fill it before anything is asked for
+	r.Start() // empty, until s fills it, which it may do before anything is asked for
 	t.Run("an emptied Redis is filled again", func(t *testing.T) {
 		other := open(t, "redis://"+r.Addr, ring)
+		if now, err := other.history(t.Context()); now == before || err != nil {
+			t.Fatalf("Redis is not empty: its history is still %q, %v", now, err)
+		}
 		if got, err := s.Load(t.Context(), "certificates/ca/a/a.key"); err != nil || len(got) == 0 {
 			t.Fatalf("got %q, %v", got, err)
 		}
