@@ -29,8 +29,13 @@ import (
 	"github.com/tapis-project/podway/routes/redisroutes"
 )
 
-// shutdownTimeout bounds the end of requests that are under way at SIGTERM.
-const shutdownTimeout = 2 * time.Second
+// What happens to the API at SIGTERM. It is served for lastCall yet: a balancer may not
+// know of the end, and closing the socket resets what waits in it. Requests that are under
+// way then have shutdownTimeout.
+const (
+	lastCall        = 500 * time.Millisecond
+	shutdownTimeout = 2 * time.Second
+)
 
 // serve runs the control plane of an installation until ctx ends.
 func serve(ctx context.Context, c config.Config) error {
@@ -71,7 +76,7 @@ func serve(ctx context.Context, c config.Config) error {
 	return run(ctx, parts{
 		store: st, cluster: cluster.Cluster, lead: cluster.lead, identity: identity, settings: choices, redisURL: c.RedisURL, namespace: c.Namespace,
 		volumes: volumesDir(c, c.StateDir), grace: time.Duration(c.VolumeGraceHours) * time.Hour,
-		gateKeys: gateKeys, domains: newDomainOptions(c), listener: listener, origins: c.AllowedOrigins, mutations: c.MutationsPerMinute, log: log,
+		gateKeys: gateKeys, domains: newDomainOptions(c), listener: listener, lastCall: lastCall, origins: c.AllowedOrigins, mutations: c.MutationsPerMinute, log: log,
 	})
 }
 
@@ -134,7 +139,8 @@ type parts struct {
 	gateKeys  *redisgate.Keyring // nil: nobody logs in to pods
 	domains   domainOptions
 	listener  net.Listener
-	extra     http.Handler // serves what the API does not; may be nil
+	lastCall  time.Duration // how long the API is served once all is to end
+	extra     http.Handler  // serves what the API does not; may be nil
 	origins   []string
 	mutations int
 	log       *slog.Logger
@@ -221,15 +227,28 @@ func run(ctx context.Context, p parts) error {
 		group.Go(func() error { return logins.Run(ctx) })
 	}
 	group.Go(func() error { return publisher.Watch(ctx, reconciler.EnqueueAll) })
+	p.log.Info("serving the API", "address", p.listener.Addr().String(), "version", version)
+	group.Go(func() error { return serveAPI(ctx, server, p.listener, p.lastCall) })
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// serveAPI serves until ctx ends, and for lastCall after that. Then it ends in order.
+func serveAPI(ctx context.Context, server *http.Server, ln net.Listener, lastCall time.Duration) error {
+	group, either := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		p.log.Info("serving the API", "address", p.listener.Addr().String(), "version", version)
-		if err := server.Serve(p.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serving the API: %w", err)
 		}
 		return nil
 	})
 	group.Go(func() error {
-		<-ctx.Done()
+		<-either.Done()
+		if ctx.Err() != nil { // it has not failed
+			time.Sleep(lastCall)
+		}
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
 		if err := server.Shutdown(stopping); err != nil {
@@ -237,10 +256,7 @@ func run(ctx context.Context, p parts) error {
 		}
 		return nil
 	})
-	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
+	return group.Wait()
 }
 
 // wakeAll returns what has a pod that was written looked at, by this control plane if
