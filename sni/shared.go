@@ -30,7 +30,8 @@ type Open func(ctx context.Context, addr string) (ln net.Listener, start <-chan 
 type socket struct {
 	net.Listener
 	addr    string
-	refs    int // guarded by sockets.mu
+	start   <-chan struct{} // as of [Open]
+	refs    int             // guarded by sockets.mu
 	conns   chan net.Conn
 	done    chan struct{} // closed with the last handle
 	retired chan struct{} // closed by Retire
@@ -65,13 +66,13 @@ func ListenWith(ctx context.Context, addr string, open Open) (*Shared, error) {
 			return nil, fmt.Errorf("opening the socket: %w", err)
 		}
 		s = &socket{
-			Listener: ln, addr: addr, conns: make(chan net.Conn),
+			Listener: ln, addr: addr, start: start, conns: make(chan net.Conn),
 			done: make(chan struct{}), retired: make(chan struct{}), stopped: make(chan struct{}),
 		}
 		if _, port, _ := net.SplitHostPort(addr); port != "0" {
 			sockets.open[addr] = s
 		}
-		go s.acceptFrom(start)
+		go s.acceptWhenStarted()
 	}
 	s.refs++
 	return &Shared{sock: s, closed: make(chan struct{})}, nil
@@ -99,10 +100,16 @@ func Retire() {
 	}
 }
 
-// StopListening closes the sockets of this process: who connects is refused. Their
-// handles accept nothing any more; the next [Listen] opens a new socket.
+// backlogLimit bounds how long connections are accepted ahead of a socket's end, if
+// there is no end of them.
+const backlogLimit = time.Second
+
+// StopListening closes the sockets of this process: who connects is refused. Who had
+// connected before is served, while [Shared.Accept] is called. Then the handles accept
+// nothing any more; the next [Listen] opens a new socket.
 func StopListening() {
 	for _, s := range takeSockets() {
+		s.empty()
 		s.retire()
 		<-s.stopped
 		_ = s.Close()
@@ -118,6 +125,27 @@ func takeSockets() []*socket {
 	return all
 }
 
+// empty waits until no connection waits in the kernel: closing the socket resets those
+// that do, which their clients had seen established.
+func (s *socket) empty() {
+	for end := time.Now().Add(backlogLimit); s.started() && waiting(s.Listener) && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// started reports whether connections are accepted, as far as start goes.
+func (s *socket) started() bool {
+	if s.start == nil {
+		return true
+	}
+	select {
+	case <-s.start:
+		return true
+	default:
+		return false
+	}
+}
+
 // retire makes accept return.
 func (s *socket) retire() {
 	close(s.retired)
@@ -126,12 +154,12 @@ func (s *socket) retire() {
 	}
 }
 
-// acceptFrom accepts from a moment on.
-func (s *socket) acceptFrom(start <-chan struct{}) {
+// acceptWhenStarted accepts from a moment on.
+func (s *socket) acceptWhenStarted() {
 	defer close(s.stopped)
-	if start != nil {
+	if s.start != nil {
 		select {
-		case <-start:
+		case <-s.start:
 		case <-s.retired:
 			return
 		case <-s.done:

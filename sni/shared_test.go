@@ -55,6 +55,46 @@ func TestHandlesShareASocket(t *testing.T) {
 	again.Close()
 }
 
+// Who had connected when the socket is closed is served, who comes later is refused.
+func TestStopListeningLosesNoneThatConnected(t *testing.T) {
+	ln, err := Listen(t.Context(), net.JoinHostPort("127.0.0.1", strconv.Itoa(parts.FreePort(t))), net.ListenConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	clients := make([]net.Conn, 50)
+	for i := range clients {
+		if clients[i], err = net.Dial("tcp", ln.Addr().String()); err != nil {
+			t.Fatal(err)
+		}
+		defer clients[i].Close()
+	}
+	defer time.AfterFunc(limit, func() { ln.Close() }).Stop() // Accept has no deadline
+	var stopped sync.WaitGroup
+	stopped.Go(StopListening)
+	for range clients {
+		c, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, "served"); err != nil {
+			t.Error(err)
+		}
+		c.Close()
+	}
+	stopped.Wait()
+	for i, c := range clients {
+		_ = c.SetDeadline(time.Now().Add(limit))
+		if got, err := io.ReadAll(c); string(got) != "served" || err != nil {
+			t.Errorf("client %d: got %q, %v", i, got, err)
+		}
+	}
+	if c, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+		c.Close()
+		t.Error("the socket takes connections after it was closed")
+	}
+}
+
 // While servers come and go, no connection fails and no session ends. The old
 // server stops when the connections it was given have sent their request.
 func TestServersChangeWithoutLoss(t *testing.T) {
