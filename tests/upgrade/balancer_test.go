@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -23,9 +22,11 @@ type balancer struct {
 	turn atomic.Uint32
 	wg   sync.WaitGroup
 
-	mu       sync.Mutex
+	choosing sync.RWMutex // read while one of replicas is connected to
 	replicas []string
-	conns    map[net.Conn]struct{}
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
 }
 
 // balance starts a balancer, which ends with the test.
@@ -41,10 +42,10 @@ func balance(t *testing.T, replicas ...string) *balancer {
 	return b
 }
 
-// set says which replicas there are.
+// set says which replicas there are. No other is connected to once it has returned.
 func (b *balancer) set(replicas ...string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.choosing.Lock()
+	defer b.choosing.Unlock()
 	b.replicas = replicas
 }
 
@@ -96,16 +97,15 @@ func (b *balancer) keep(c net.Conn) (end func()) {
 
 // dial connects to the next replica that takes connections, nil if none does.
 func (b *balancer) dial() net.Conn {
-	b.mu.Lock()
-	replicas := slices.Clone(b.replicas)
-	b.mu.Unlock()
+	b.choosing.RLock()
+	defer b.choosing.RUnlock()
 	n := b.turn.Add(1)
 	d := net.Dialer{Timeout: 5 * time.Second}
 	if b.many {
 		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 9, byte(n/250%250), byte(1+n%250))}
 	}
-	for i := range replicas {
-		if c, err := d.DialContext(context.Background(), "tcp", replicas[(int(n)+i)%len(replicas)]); err == nil {
+	for i := range b.replicas {
+		if c, err := d.DialContext(context.Background(), "tcp", b.replicas[(int(n)+i)%len(b.replicas)]); err == nil {
 			return c
 		}
 	}
