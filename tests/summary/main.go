@@ -1,6 +1,6 @@
 // Command summary reads the output of `go test -json` and prints a line per
-// package, the output of each test that failed, and the totals. It exits 1 if
-// anything failed, or if no test ran.
+// package, the output of each test that failed, why in short, and the totals. It exits 1
+// if anything failed, or if no test ran.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -20,17 +21,48 @@ type event struct {
 
 func main() {
 	s := summarise(os.Stdin, os.Stdout)
+	for _, f := range s.failures {
+		fmt.Printf("\n%s", f)
+	}
 	fmt.Printf("\n%d passed, %d failed, %d skipped\n", s.passed, s.failed, s.skipped)
 	if s.failed > 0 || s.passed == 0 {
 		os.Exit(1)
 	}
 }
 
-type totals struct{ passed, failed, skipped int }
+type totals struct {
+	passed, failed, skipped int
+
+	failures []string        // each test's name and why it failed, a line each
+	told     map[string]bool // packages of which a test has failed
+}
+
+// The output of a test ends with that of all it started, which may be thousands of lines.
+// These say why it failed.
+var reason = regexp.MustCompile(`^\s+\w+\.go:\d+: |^panic: |^WARNING: DATA RACE|^fatal error: `)
+
+const (
+	reasonsTold  = 8
+	reasonLength = 300
+)
+
+// reasons returns the lines of an output that say why a test failed.
+func reasons(name, output string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "FAIL  %s\n", name)
+	told := 0
+	for line := range strings.Lines(output) {
+		if told < reasonsTold && reason.MatchString(line) && !strings.Contains(line, ": output of ") {
+			fmt.Fprintf(&b, "      %.*s\n", reasonLength, strings.TrimSpace(line))
+			told++
+		}
+	}
+	return b.String()
+}
 
 func summarise(r io.Reader, w io.Writer) totals {
 	var (
-		sum     totals
+		sum     = totals{told: map[string]bool{}}
 		outputs = map[string]*strings.Builder{} // by package and test
 		dec     = bufio.NewScanner(r)
 	)
@@ -70,16 +102,24 @@ func (s *totals) count(w io.Writer, e event, output string) {
 		fmt.Fprintf(w, "ok    %-70s %6.1f s\n", e.Package, e.Elapsed)
 	case e.Test == "": // the failed tests were told; a crash outside of them was not
 		fmt.Fprintf(w, "FAIL  %-70s %6.1f s\n%s", e.Package, e.Elapsed, output)
-		s.failed++
+		if !s.told[e.Package] {
+			s.fail(e.Package, output)
+		}
 	case e.Action == "pass":
 		s.passed++
 	case e.Action == "skip":
 		s.skipped++
 		fmt.Fprintf(w, "skip  %s %s\n%s", e.Package, e.Test, output)
 	default:
-		s.failed++
+		s.fail(e.Package+" "+e.Test, output)
+		s.told[e.Package] = true
 		fmt.Fprintf(w, "FAIL  %s %s\n%s", e.Package, e.Test, output)
 	}
+}
+
+func (s *totals) fail(name, output string) {
+	s.failed++
+	s.failures = append(s.failures, reasons(name, output))
 }
 
 func text(b *strings.Builder) string {
