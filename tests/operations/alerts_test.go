@@ -1,7 +1,10 @@
 package operations
 
 import (
+	"archive/tar"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -9,7 +12,10 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/tapis-project/podway/deploy/cluster/debian"
+	"github.com/tapis-project/podway/tests/parts"
 	"github.com/tapis-project/podway/tests/system"
+	"github.com/tapis-project/podway/tests/toolcache"
 )
 
 // rule is an alert of Prometheus.
@@ -77,6 +83,71 @@ func TestAlertsAreOfMetricsThatExist(t *testing.T) {
 		}
 		if !strings.Contains(runbook, "`"+r.Alert+"`") {
 			t.Errorf("docs/operations/alerts.md does not mention %s", r.Alert)
+		}
+	}
+}
+
+// promtool returns the program with which Prometheus checks rules: the machine's, or that
+// of Debian's package, which is not installed: it would start a Prometheus.
+func promtool(t *testing.T) string {
+	t.Helper()
+	if installed, err := exec.LookPath("promtool"); err == nil {
+		return installed
+	}
+	parts.Require(t, "dpkg-deb")
+	dir := toolcache.Make(t, "promtool", []byte("prometheus"), func(dir string) {
+		debs, err := debian.Cache{Dir: filepath.Join(dir, "packages")}.Fetch(t.Context(), debian.Query{Packages: []string{"prometheus"}, Alone: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var program []byte
+		err = debian.Walk(t.Context(), debs, func(h *tar.Header, content io.Reader) (err error) {
+			if h.Name == "./usr/bin/promtool" {
+				program, err = io.ReadAll(content)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "promtool"), program, 0o755); err != nil { //nolint:gosec // it is run
+			t.Fatal(err)
+		}
+	})
+	return filepath.Join(dir, "promtool")
+}
+
+// Prometheus itself says when each alert fires and when it does not.
+func TestAlertsFireWhenTheyShall(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), promtool(t), "test", "rules", "podway.rules.test.yaml")
+	cmd.Dir = filepath.Join(system.Repo(), "deploy/alerts")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	var file struct {
+		Tests []struct {
+			Alerts []struct {
+				Name string           `json:"alertname"`
+				Want []map[string]any `json:"exp_alerts"`
+			} `json:"alert_rule_test"`
+		} `json:"tests"`
+	}
+	if err := yaml.Unmarshal(read(t, "deploy/alerts/podway.rules.test.yaml"), &file); err != nil {
+		t.Fatal(err)
+	}
+	fires, silent := map[string]bool{}, map[string]bool{}
+	for _, c := range file.Tests {
+		for _, a := range c.Alerts {
+			if len(a.Want) > 0 {
+				fires[a.Name] = true
+			} else {
+				silent[a.Name] = true
+			}
+		}
+	}
+	for _, r := range alertRules(t) {
+		if !fires[r.Alert] || !silent[r.Alert] {
+			t.Errorf("%s: it has a case in which it fires: %v, in which it is silent: %v; want both", r.Alert, fires[r.Alert], silent[r.Alert])
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -30,6 +31,7 @@ type Cache struct {
 type Query struct {
 	Packages []string
 	Skip     *regexp.Regexp // of package names; nil skips none
+	Alone    bool           // without what they depend on
 }
 
 // Fetch downloads what is not in the cache yet and returns the paths of all
@@ -57,7 +59,7 @@ func (c Cache) fetch(ctx context.Context, q Query) ([]string, error) {
 	}
 	var debs, missing []string
 	for _, p := range parseSimulation(out) {
-		if q.Skip != nil && q.Skip.MatchString(p.name) {
+		if q.Skip != nil && q.Skip.MatchString(p.name) || q.Alone && !slices.Contains(q.Packages, p.name) {
 			continue
 		}
 		path := filepath.Join(c.Dir, p.file())
