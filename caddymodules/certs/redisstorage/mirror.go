@@ -161,7 +161,7 @@ func (s *Storage) keepFilled(ctx context.Context) {
 	tick := time.NewTicker(refillInterval)
 	defer tick.Stop()
 	for {
-		s.refill(ctx)
+		_ = s.refill(ctx) // without Redis: later
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -171,31 +171,29 @@ func (s *Storage) keepFilled(ctx context.Context) {
 }
 
 // refill puts back what the mirror keeps if Redis was emptied since the mirror was
-// written. It reports whether it did.
-func (s *Storage) refill(ctx context.Context) bool {
+// written. All of it is there again when it returns nil, whoever put it back.
+func (s *Storage) refill(ctx context.Context) error {
 	if s.mirror == nil {
-		return false
+		return nil
 	}
+	s.refilling.Lock()
+	defer s.refilling.Unlock()
 	history, err := s.history(ctx)
 	if err != nil || history == s.mirror.history() {
-		return false
+		return err
 	}
-	values, err := s.mirror.all()
-	if err != nil {
-		s.log.Warn("reading the mirror of certificates failed", "error", err)
-		return false
+	restored, err := s.putBack(ctx)
+	if restored > 0 {
+		s.log.Warn("redis lost certificates; they were put back from the mirror", "values", restored)
 	}
-	restored, err := s.putBack(ctx, values)
 	if err == nil {
 		err = s.mirror.setHistory(history)
 	}
 	if err != nil {
 		s.log.Warn("filling redis from the mirror of certificates failed", "error", err)
+		return fmt.Errorf("filling redis from the mirror of certificates: %w", err)
 	}
-	if restored > 0 {
-		s.log.Warn("redis lost certificates; they were put back from the mirror", "values", restored)
-	}
-	return restored > 0
+	return nil
 }
 
 // history returns what tells a Redis from the same one emptied.
@@ -210,8 +208,12 @@ func (s *Storage) history(ctx context.Context) (string, error) {
 	return s.client.Get(ctx, s.keys.marker).Result()
 }
 
-// putBack adds the values that are missing, as far as they can be opened.
-func (s *Storage) putBack(ctx context.Context, values map[string][]byte) (restored int, err error) {
+// putBack adds the values of the mirror that are missing, as far as they can be opened.
+func (s *Storage) putBack(ctx context.Context) (restored int, err error) {
+	values, err := s.mirror.all()
+	if err != nil {
+		return 0, err
+	}
 	for key, sealed := range values {
 		if _, _, err := s.ring.open(key, sealed); err != nil {
 			continue

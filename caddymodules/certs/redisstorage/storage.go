@@ -54,6 +54,8 @@ type Storage struct {
 	log    *slog.Logger
 	ttl    time.Duration
 
+	refilling sync.Mutex
+
 	stop  context.CancelFunc
 	mu    sync.Mutex
 	holds map[string]*hold // by the name of the lock
@@ -156,22 +158,28 @@ func (s *Storage) read(ctx context.Context, key string) ([]byte, error) {
 		return nil, err
 	}
 	sealed, err := s.client.HGet(ctx, s.keys.values, key).Bytes()
-	if errors.Is(err, redis.Nil) && s.refill(ctx) {
-		sealed, err = s.client.HGet(ctx, s.keys.values, key).Bytes()
+	if err == nil {
+		s.mirror.put(key, sealed, s.log)
+		return sealed, nil
+	}
+	kept, isKept := s.mirror.get(key)
+	if errors.Is(err, redis.Nil) && isKept {
+		// Somebody deleted it, or Redis was emptied, and may have been filled since.
+		if err = s.refill(ctx); err == nil {
+			sealed, err = s.client.HGet(ctx, s.keys.values, key).Bytes()
+		}
 	}
 	switch {
 	case err == nil:
-		s.mirror.put(key, sealed, s.log)
 		return sealed, nil
 	case errors.Is(err, redis.Nil):
 		s.mirror.remove(key)
 		return nil, notExist("loading", key)
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("loading %q: %w", key, ctx.Err())
-	}
-	if sealed, ok := s.mirror.get(key); ok {
+	case isKept:
 		s.log.Warn("certificate data read from the mirror", "key", key, "error", err)
-		return sealed, nil
+		return kept, nil
 	}
 	return nil, fmt.Errorf("loading %q: %w", key, err)
 }
@@ -250,7 +258,9 @@ func (s *Storage) List(ctx context.Context, folder string, recursive bool) ([]st
 			found = append(found, key)
 		}
 	}
-	s.refill(ctx)
+	if err := s.refill(ctx); err != nil {
+		return nil, fmt.Errorf("listing %q: %w", folder, err)
+	}
 	err := s.walk(ctx, folder, func(key string) {
 		for i := range key {
 			if key[i] != '/' || i <= len(folder) {

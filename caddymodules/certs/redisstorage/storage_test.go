@@ -458,6 +458,72 @@ func TestMirror(t *testing.T) {
 	})
 }
 
+// hook calls a function after each command of a client to Redis.
+type hook func(ctx context.Context, cmd redis.Cmder, err error) error
+
+func (h hook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error { return h(ctx, cmd, next(ctx, cmd)) }
+}
+
+func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// What was read from an emptied Redis is out of date as soon as it is filled again: a
+// value that the mirror keeps is not gone because of that.
+func TestAReadWhileRedisIsFilledAgain(t *testing.T) {
+	const key = "certificates/ca/a/a.key"
+	emptied := func(t *testing.T) *Storage {
+		r := parts.StartRedis(t)
+		s := open(t, "redis://"+r.Addr, keyring(t), func(o *Options) { o.Mirror = t.TempDir() })
+		put(t, s, key)
+		if err := s.refill(t.Context()); err != nil { // remembers whose mirror it is
+			t.Fatal(err)
+		}
+		s.refilling.Lock() // by nobody but this test
+		defer s.refilling.Unlock()
+		if err := s.client.FlushAll(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	t.Run("by another goroutine, behind its back", func(t *testing.T) {
+		s := emptied(t)
+		var once sync.Once
+		s.client.AddHook(hook(func(ctx context.Context, cmd redis.Cmder, err error) error {
+			if cmd.Name() == "hget" {
+				once.Do(func() {
+					if err := s.refill(ctx); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			return err
+		}))
+		if got, err := s.Load(t.Context(), key); string(got) != "value of "+key || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
+	t.Run("which fails", func(t *testing.T) {
+		s := emptied(t)
+		full := errors.New("OOM command not allowed when used memory > 'maxmemory'")
+		s.client.AddHook(hook(func(_ context.Context, cmd redis.Cmder, err error) error {
+			if cmd.Name() == "hsetnx" {
+				cmd.SetErr(full)
+				return full
+			}
+			return err
+		}))
+		for range 2 { // the mirror still has it
+			if got, err := s.Load(t.Context(), key); string(got) != "value of "+key || err != nil {
+				t.Errorf("got %q, %v", got, err)
+			}
+		}
+	})
+}
+
 func TestSentinelAndTLS(t *testing.T) {
 	t.Run("Sentinel", func(t *testing.T) {
 		r := parts.StartRedis(t)
