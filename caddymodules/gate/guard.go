@@ -108,13 +108,23 @@ func (g *guard) learn(e redisgate.Event) {
 	case redisgate.UserLoggedOut:
 		g.forgetUser(e)
 	case redisgate.SharesChanged:
-		g.shares.remove(e.Host)
-		g.recheckShares(e.Host)
+		g.sharesChanged(e.Host)
 	case redisgate.TenantsChanged:
 		g.tenants.reload(g.ctx)
 	default:
 		g.resync()
 	}
+}
+
+// sharesChanged reads the shares of a host again, if they were known: their visitors shall
+// pass when Redis goes away before one of them comes.
+func (g *guard) sharesChanged(host string) {
+	_, known := g.shares.get(host)
+	g.shares.remove(host)
+	if known {
+		_, _ = g.sharesOf(g.ctx, host) // without Redis the next visitor asks again
+	}
+	g.recheckShares(host)
 }
 
 func (g *guard) forgetUser(e redisgate.Event) {

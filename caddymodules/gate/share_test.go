@@ -217,6 +217,23 @@ func TestSharesFailClosed(t *testing.T) {
 	b.open(open+"/").want(t, 503, "")
 }
 
+// Nobody needs to come between a change of the shares and the end of Redis.
+func TestGuestsPassWithoutRedisAfterAChange(t *testing.T) {
+	secret := redisgate.NewSecret()
+	a, b := link("a", secret), link("b", redisgate.NewSecret())
+	s := newShares(t, a)
+	guest := s.browser()
+	guest.redeem(secret)
+	guest.open(open+"/").want(t, 200, "pod")
+	s.check(s.store.SetShares(t.Context(), openHost, []redisgate.Share{a, b}))
+	s.eventually(func() bool {
+		known, _ := s.h.guard.shares.get(openHost)
+		return len(known) == 2
+	})
+	s.redis.Close()
+	guest.open(open+"/").want(t, 200, "pod")
+}
+
 func TestFormsFromElsewhereAreRefused(t *testing.T) {
 	secret := redisgate.NewSecret()
 	s := newShares(t, link("a", secret))

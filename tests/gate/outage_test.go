@@ -91,7 +91,24 @@ func (o *outage) session(pod, user string) string {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	return "__Host-pods_session=" + id
+	return sessionCookie + id
+}
+
+const sessionCookie = "__Host-pods_session="
+
+// heard waits until the edge has heard of everything that happened. What it is told comes
+// in order, and the end of a session is the last of it.
+func (o *outage) heard() {
+	o.t.Helper()
+	cookie := o.session("web", "testuser")
+	for range 2 { // what was looked up while something was told is not remembered
+		o.want("web", cookie, http.StatusOK, "testuser@dev")
+	}
+	key := redisgate.SessionKey(strings.TrimPrefix(cookie, sessionCookie), system.Host("web"), "web")
+	if err := gateStore(o.t, o.s).EndSession(o.t.Context(), key); err != nil {
+		o.t.Fatal(err)
+	}
+	o.eventually("web", cookie, http.StatusFound)
 }
 
 // link makes a link to the pod "shared" and returns its id and secret.
@@ -132,6 +149,9 @@ func TestRedisGoesAndComesBackEmpty(t *testing.T) {
 	o.want("shared", guest, http.StatusOK, "")
 	u.Call(http.MethodDelete, "/v3/pods/shared/access-tokens/"+gone, "")
 	o.eventually("shared", out, http.StatusUnauthorized)
+	o.heard()
+	o.want("web", known, http.StatusOK, "testuser@dev")
+	o.want("shared", guest, http.StatusOK, "")
 
 	s.Control.Kill()
 	for range 3 {
