@@ -21,15 +21,20 @@ import (
 // fakeService answers by method and path; what it does not know is a 404.
 type fakeService struct {
 	answers map[string]string // "GET /v3/pods": result, as JSON
+	later   map[string]string // the same, for all calls but the first
 	calls   []string
 }
 
 func (f *fakeService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	call := r.Method + " " + r.URL.RequestURI()
 	body, _ := io.ReadAll(r.Body)
+	again := slices.Contains(f.calls, call)
 	f.calls = append(f.calls, strings.TrimSpace(call+" "+string(body)))
 	w.Header().Set("Content-Type", "application/json")
 	result, ok := f.answers[call]
+	if r, changed := f.later[call]; again && changed {
+		result = r
+	}
 	if !ok {
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(w, `{"message":"there is no `+call+`","status":"error"}`)
@@ -346,6 +351,24 @@ func TestConnectStringChoosesEntries(t *testing.T) {
 	out, _, err := newTerminal(t, f).run("", "connect-string", "web", "--network", "default", "--json")
 	if want := `"curl": "curl https://web.x/"`; err != nil || !strings.Contains(out, want) {
 		t.Errorf("got %v\n%s\nwant %s", err, out, want)
+	}
+}
+
+func TestWaitsUntilAPodAnswers(t *testing.T) {
+	f := &fakeService{
+		answers: map[string]string{"POST /v3/pods": `{"pod_id":"web"}`, "GET /v3/pods/web": onePod},
+		later:   map[string]string{"GET /v3/pods/web": strings.Replace(onePod, "{", `{"networking_live":true,`, 1)},
+	}
+	if out, errOut, err := newTerminal(t, f).run("", "create", "web", "--image", "a", "--wait"); err != nil || out != "web AVAILABLE\n" {
+		t.Errorf("got %q, %q, %v", out, errOut, err)
+	}
+	if got := f.calls[1:]; len(got) != 3 { // two looks, and one to print
+		t.Errorf("got calls %q, want three", got)
+	}
+	f = &fakeService{answers: f.answers}
+	if out, _, err := newTerminal(t, f).run("", "create", "web", "--image", "a", "--wait", "--timeout", "50ms"); err == nil ||
+		!strings.Contains(err.Error(), "AVAILABLE, but does not answer after 50ms") {
+		t.Errorf("got %q, %v", out, err)
 	}
 }
 

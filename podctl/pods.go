@@ -114,6 +114,9 @@ type wait struct {
 }
 
 func (w *wait) flags(cmd *cobra.Command, goal string) {
+	if goal == client.Available {
+		goal += " and answers"
+	}
 	cmd.Flags().BoolVar(&w.on, "wait", false, "wait until it is "+goal)
 	cmd.Flags().DurationVar(&w.limit, "timeout", 10*time.Minute, "with --wait: give up after this time")
 }
@@ -150,16 +153,25 @@ func (c *cli) printStatus(p client.Pod) error {
 // pollEvery is the time between two looks at a pod.
 const pollEvery = time.Second
 
-// waitFor waits until a pod has a status. A pod that has failed, or ended, will
-// not reach it any more; what it was before it began to restart does not count.
+// answersWithin is how long a pod that is AVAILABLE is waited for yet: its program runs,
+// but may need a while until it listens. It may listen elsewhere, or to nobody.
+const answersWithin = time.Minute
+
+// waitFor waits until a pod has a status and, if it is AVAILABLE, is reached at its hosts.
+// A pod that has failed, or ended, will not get there any more; what it was before it began
+// to restart does not count.
 func (c *cli) waitFor(ctx context.Context, cl *client.Client, id, goal string, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	last := ""
+	var since time.Time // when it had the status
 	for {
 		p, err := cl.Pod(ctx, id)
+		if ctx.Err() != nil && last == client.Available {
+			return fmt.Errorf("%s is %s, but does not answer after %v", id, last, limit)
+		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s is still %s after %v", id, last, limit)
 		}
@@ -171,8 +183,16 @@ func (c *cli) waitFor(ctx context.Context, cl *client.Client, id, goal string, l
 			last = p.Status
 		}
 		settled := p.StatusRequested != "RESTART"
+		if !settled || p.Status != goal {
+			since = time.Time{}
+		} else if since.IsZero() {
+			since = time.Now()
+		}
 		switch {
-		case settled && p.Status == goal:
+		case settled && p.Status == goal && (goal != client.Available || p.NetworkingLive):
+			return nil
+		case !since.IsZero() && time.Since(since) > answersWithin:
+			fmt.Fprintf(c.err, "%s does not answer yet; `podctl doctor %s` tells why\n", id, id)
 			return nil
 		case settled && (p.Status == client.Failed || p.Status == client.Complete) && goal != client.Stopped:
 			return fmt.Errorf("%s is %s: %s", id, p.Status, p.StatusContainer.Message)

@@ -25,6 +25,7 @@ type Pod struct {
 	StatusRequested string                `json:"status_requested"` // ON, OFF or RESTART
 	Status          string                `json:"status"`
 	StatusContainer ContainerStatus       `json:"status_container"`
+	NetworkingLive  bool                  `json:"networking_live"` // its hosts lead to it
 	Networking      map[string]Networking `json:"networking"`
 	CreationTS      string                `json:"creation_ts"`       // UTC, without zone
 	StartInstanceTS string                `json:"start_instance_ts"` // "" if it does not run
