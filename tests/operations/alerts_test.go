@@ -110,7 +110,7 @@ func promtool(t *testing.T) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, "promtool"), program, 0o755); err != nil { //nolint:gosec // it is run
+		if err := os.WriteFile(filepath.Join(dir, "promtool"), program, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	})
