@@ -39,13 +39,22 @@ func TestRequestsAskRedisNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, header := range map[string]http.Header{
-		"by session": {"Cookie": {"__Host-pods_session=" + id}},
-		"by token":   {"X-Tapis-Token": {e.token("ada")}},
+	for name, tt := range map[string]struct {
+		header http.Header
+		behind string // the command that follows the first request, behind its back
+	}{
+		"by session": {http.Header{"Cookie": {sessionCookie + id}}, "cmdstat_pexpire"},
+		"by token":   {http.Header{"X-Tapis-Token": {e.token("ada")}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := e.client(t)
+			c, header := e.client(t), tt.header
 			parts.Eventually(t, limit, func() error { return e.get(c, header) }) // the first one may ask
+			parts.Eventually(t, limit, func() error {
+				if tt.behind != "" && e.commands(t)[tt.behind] == 0 {
+					return fmt.Errorf("Redis was not sent %s", tt.behind)
+				}
+				return nil
+			})
 			before := e.commands(t)
 			const workers, each = 8, 250
 			var all sync.WaitGroup
