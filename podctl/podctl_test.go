@@ -370,6 +370,11 @@ func TestWaitsUntilAPodAnswers(t *testing.T) {
 		!strings.Contains(err.Error(), "AVAILABLE, but does not answer after 50ms") {
 		t.Errorf("got %q, %v", out, err)
 	}
+	f.answers["GET /v3/pods/web/stop"] = `{"pod_id":"web"}`
+	if out, _, err := newTerminal(t, f).run("", "stop", "web", "--wait", "--timeout", "50ms"); err == nil ||
+		!strings.Contains(err.Error(), "still AVAILABLE after 50ms") {
+		t.Errorf("stopping: got %q, %v", out, err)
+	}
 }
 
 func TestWatchWritesWhatChanges(t *testing.T) {

@@ -166,10 +166,10 @@ func (c *cli) waitFor(ctx context.Context, cl *client.Client, id, goal string, l
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	last := ""
-	var since time.Time // when it had the status
+	reached, away := false, time.Now() // whether it has the status, and when it had not, lately
 	for {
 		p, err := cl.Pod(ctx, id)
-		if ctx.Err() != nil && last == client.Available {
+		if ctx.Err() != nil && reached {
 			return fmt.Errorf("%s is %s, but does not answer after %v", id, last, limit)
 		}
 		if ctx.Err() != nil {
@@ -183,15 +183,13 @@ func (c *cli) waitFor(ctx context.Context, cl *client.Client, id, goal string, l
 			last = p.Status
 		}
 		settled := p.StatusRequested != "RESTART"
-		if !settled || p.Status != goal {
-			since = time.Time{}
-		} else if since.IsZero() {
-			since = time.Now()
+		if reached = settled && p.Status == goal; !reached {
+			away = time.Now()
 		}
 		switch {
-		case settled && p.Status == goal && (goal != client.Available || p.NetworkingLive):
+		case reached && (goal != client.Available || p.NetworkingLive):
 			return nil
-		case !since.IsZero() && time.Since(since) > answersWithin:
+		case reached && time.Since(away) > answersWithin:
 			fmt.Fprintf(c.err, "%s does not answer yet; `podctl doctor %s` tells why\n", id, id)
 			return nil
 		case settled && (p.Status == client.Failed || p.Status == client.Complete) && goal != client.Stopped:
