@@ -30,7 +30,7 @@ type Open func(ctx context.Context, addr string) (ln net.Listener, start <-chan 
 type socket struct {
 	net.Listener
 	addr    string
-	start   <-chan struct{} // as of [Open]
+	start   <-chan struct{} // as of [Open], never nil
 	refs    int             // guarded by sockets.mu
 	conns   chan net.Conn
 	done    chan struct{} // closed with the last handle
@@ -65,6 +65,9 @@ func ListenWith(ctx context.Context, addr string, open Open) (*Shared, error) {
 		if err != nil {
 			return nil, fmt.Errorf("opening the socket: %w", err)
 		}
+		if start == nil {
+			start = atOnce
+		}
 		s = &socket{
 			Listener: ln, addr: addr, start: start, conns: make(chan net.Conn),
 			done: make(chan struct{}), retired: make(chan struct{}), stopped: make(chan struct{}),
@@ -77,6 +80,13 @@ func ListenWith(ctx context.Context, addr string, open Open) (*Shared, error) {
 	s.refs++
 	return &Shared{sock: s, closed: make(chan struct{})}, nil
 }
+
+// atOnce is closed.
+var atOnce = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 // OpenSockets returns the sockets of this process by the address they were asked
 // for, to pass them on to another process.
@@ -135,9 +145,6 @@ func (s *socket) empty() {
 
 // started reports whether connections are accepted, as far as start goes.
 func (s *socket) started() bool {
-	if s.start == nil {
-		return true
-	}
 	select {
 	case <-s.start:
 		return true
@@ -157,14 +164,12 @@ func (s *socket) retire() {
 // acceptWhenStarted accepts from a moment on.
 func (s *socket) acceptWhenStarted() {
 	defer close(s.stopped)
-	if s.start != nil {
-		select {
-		case <-s.start:
-		case <-s.retired:
-			return
-		case <-s.done:
-			return
-		}
+	select {
+	case <-s.start:
+	case <-s.retired:
+		return
+	case <-s.done:
+		return
 	}
 	s.accept()
 }
