@@ -158,11 +158,11 @@ func (s *Storage) read(ctx context.Context, key string) ([]byte, error) {
 		return nil, err
 	}
 	sealed, err := s.client.HGet(ctx, s.keys.values, key).Bytes()
-	if err == nil {
-		s.mirror.put(key, sealed, s.log)
-		return sealed, nil
+	var kept []byte
+	isKept := false
+	if err != nil {
+		kept, isKept = s.mirror.get(key)
 	}
-	kept, isKept := s.mirror.get(key)
 	if errors.Is(err, redis.Nil) && isKept {
 		// Somebody deleted it, or Redis was emptied, and may have been filled since.
 		if err = s.refill(ctx); err == nil {
@@ -171,6 +171,7 @@ func (s *Storage) read(ctx context.Context, key string) ([]byte, error) {
 	}
 	switch {
 	case err == nil:
+		s.mirror.put(key, sealed, s.log)
 		return sealed, nil
 	case errors.Is(err, redis.Nil):
 		s.mirror.remove(key)
