@@ -34,6 +34,7 @@ import (
 	"github.com/tapis-project/podway/routes/keytext"
 	"github.com/tapis-project/podway/routes/redisgate"
 	"github.com/tapis-project/podway/routes/redisroutes"
+	"github.com/tapis-project/podway/tests/parts"
 )
 
 // limit is for things that take no time, on a machine that is busy.
@@ -115,31 +116,13 @@ type site struct {
 	client *redis.Client
 	addr   string // of the edge
 	login  *httptest.Server
-	log    *logBuffer
+	log    *parts.Output
 
 	mu       sync.Mutex
 	username string // who logs in
 	tenant   string
 	got      []podRequest // by the pods
 	pod      http.HandlerFunc
-}
-
-// logBuffer keeps what is logged.
-type logBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logBuffer) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func newSite(t testing.TB) *site {
@@ -156,7 +139,7 @@ func newSite(t testing.TB) *site {
 
 func newSiteOn(t testing.TB, redisAddr string) *site {
 	t.Helper()
-	s := &site{t: t, table: routes.NewTable(), username: "ada", tenant: "dev", log: new(logBuffer)}
+	s := &site{t: t, table: routes.NewTable(), username: "ada", tenant: "dev", log: new(parts.Output)}
 	opts, err := redisroutes.ParseURL("redis://" + redisAddr)
 	s.check(err)
 	g, err := newGuard(opts, "", keytext.New())

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -18,6 +17,7 @@ import (
 	"github.com/tapis-project/podway/controlplane/internal/files"
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/controlplane/internal/store/tempstore"
+	"github.com/tapis-project/podway/tests/parts"
 )
 
 // noon is the time in which tests live.
@@ -31,7 +31,7 @@ type fixture struct {
 	cluster *fakeCluster
 	login   *fakeLogin
 	deps    Deps
-	log     *lockedBuffer
+	log     *parts.Output
 	handler http.Handler // nil: made of deps for each call
 
 	mu    sync.Mutex
@@ -42,7 +42,7 @@ type fixture struct {
 // change what it is made of.
 func newFixture(t *testing.T, adjust ...func(*Deps)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, store: tempstore.New(t), cluster: newFakeCluster(), login: new(fakeLogin), log: new(lockedBuffer)}
+	f := &fixture{t: t, store: tempstore.New(t), cluster: newFakeCluster(), login: new(fakeLogin), log: new(parts.Output)}
 	settings := pods.DefaultSettings()
 	for _, image := range []string{"podway/hello", "postgres"} {
 		name, err := pods.CanonicalImage(image)
@@ -363,22 +363,4 @@ func (c *fakeCluster) Logs(ctx context.Context, k pods.Key, follow bool) (io.Rea
 
 func (c *fakeCluster) Exec(ctx context.Context, _ pods.Key, argv []string, stdout, stderr io.Writer) (int, error) {
 	return c.exec(ctx, argv, stdout, stderr)
-}
-
-// lockedBuffer is a log that several goroutines write to.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

@@ -1,14 +1,12 @@
 package reconcile
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -16,6 +14,7 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/routes"
+	"github.com/tapis-project/podway/tests/parts"
 )
 
 var errBroken = errors.New("broken")
@@ -32,31 +31,13 @@ type world struct {
 	r       *Reconciler
 	stop    func()
 	full    atomic.Int32 // full passes that ended
-	log     *syncBuffer
-}
-
-// syncBuffer is a bytes.Buffer for several writers.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
+	log     *parts.Output
 }
 
 func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, store: newFakeStore(), cluster: newFakeCluster(), routes: newFakeRoutes(),
-		tenants: new(fakeTenants), log: new(syncBuffer), stop: func() {},
+		tenants: new(fakeTenants), log: new(parts.Output), stop: func() {},
 	}
 	settings := pods.DefaultSettings()
 	w.deps = Deps{
