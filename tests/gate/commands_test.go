@@ -49,12 +49,14 @@ func TestRequestsAskRedisNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, header := e.client(t), tt.header
 			parts.Eventually(t, limit, func() error { return e.get(c, header) }) // the first one may ask
-			parts.Eventually(t, limit, func() error {
-				if tt.behind != "" && e.commands(t)[tt.behind] == 0 {
-					return fmt.Errorf("Redis was not sent %s", tt.behind)
-				}
-				return nil
-			})
+			if tt.behind != "" {
+				parts.Eventually(t, limit, func() error {
+					if e.commands(t)[tt.behind] == 0 {
+						return fmt.Errorf("Redis was not sent %s", tt.behind)
+					}
+					return nil
+				})
+			}
 			before := e.commands(t)
 			const workers, each = 8, 250
 			var all sync.WaitGroup

@@ -107,8 +107,8 @@ func promtool(t *testing.T) string {
 			}
 			return err
 		})
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || len(program) == 0 {
+			t.Fatalf("the package has no promtool: %v", err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, "promtool"), program, 0o755); err != nil {
 			t.Fatal(err)
