@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -110,6 +111,12 @@ func (s *server) followLogs(r *request) (answer, error) {
 		w.Header().Set("X-Content-Type-Options", "nosniff") // pods write what they like
 		w.WriteHeader(http.StatusOK)
 		err := copyFlushing(w, src)
+		if pods.ErrorCode(err) == pods.NotFound { // the container's end was faster than we
+			var kept []byte
+			if kept, err = s.Store.Logs(r.Context(), r.pod.Key); err == nil {
+				err = copyFlushing(w, bytes.NewReader(kept))
+			}
+		}
 		if r.Context().Err() != nil { // the client has seen enough, or we shut down
 			return nil
 		}

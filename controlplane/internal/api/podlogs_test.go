@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
@@ -93,6 +94,22 @@ func TestFollowLogs(t *testing.T) {
 	_ = writer.Close()
 	if rest, err := io.ReadAll(lines); len(rest) > 0 || err != nil {
 		t.Errorf("got %q, error %v at the end of the container", rest, err)
+	}
+}
+
+// A container that goes away between the opening of its log and the first read.
+func TestFollowedLogsThatAreGone(t *testing.T) {
+	f := newFixture(t)
+	p := f.put("web")
+	f.cluster.run(p)
+	if err := f.store.SaveLogs(t.Context(), p.Key, p.UID, []byte("kept")); err != nil {
+		t.Fatal(err)
+	}
+	f.cluster.logs = func(context.Context, pods.Key, bool) (io.ReadCloser, error) {
+		return io.NopCloser(iotest.ErrReader(pods.Errorf(pods.NotFound, "none"))), nil
+	}
+	if got := f.want(http.StatusOK, "GET", "/v3/pods/web/logs?follow=true", "owner", "").body; got != "kept" {
+		t.Errorf("got %q, want the kept logs", got)
 	}
 }
 

@@ -1,10 +1,13 @@
 package kube
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"os"
@@ -12,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -636,6 +640,85 @@ func TestTheNewestPartOfALongLogIsGiven(t *testing.T) {
 	}
 	if got.Len() != pods.MaxLogBytes || !strings.HasSuffix(got.String(), "the newest line\n") {
 		t.Errorf("got %d bytes that end with %q, want %d and the newest line", got.Len(), got.String()[max(got.Len()-30, 0):], pods.MaxLogBytes)
+	}
+}
+
+// A kubelet writes into the log why it can't read it. The owner of a pod never
+// sees those words, and they are never kept in place of the log.
+func TestTheReasonOfAKubeletIsNoOutput(t *testing.T) {
+	const reason = `unable to retrieve container logs for containerd://1d0b784243d65510d9be6e5f49f0a4c9`
+	srv := kubetest.Start(t)
+	ns := srv.Namespace(t, nil)
+	kubelet := startKubelet(t, srv, kubetest.FakeNodes(t, srv, kubetest.NodeOptions{Namespace: ns}))
+	c := openIn(t, srv, ns)
+	w := workload("web", "podway/hello")
+	ready(t, c, w)
+	for _, test := range []struct {
+		name, log, reason, want string
+		code                    pods.Code
+	}{
+		{"all of the log", "a line\nthe last one", "", "a line\nthe last one", ""},
+		{"a container that wrote nothing", "", "", "", ""},
+		{"a reason after output", "a line\n\n another\n", reason, "a line\n\n another\n", ""},
+		{"nothing but a reason", "", reason, "", pods.NotFound},
+		{"a container that writes one itself", reason + "\n" + reason, "", reason + "\n" + reason, ""},
+	} {
+		for _, follow := range []bool{false, true} {
+			if follow && test.reason == "" {
+				continue // that goes on; the suite has it
+			}
+			kubelet.log, kubelet.reason = test.log, test.reason
+			got, err := readLog(t, c, w.Key, follow)
+			if got != test.want || pods.ErrorCode(err) != test.code || err != nil && test.code == "" {
+				t.Errorf("%s, follow %v: got %q, %v, want %q, code %q", test.name, follow, got, err, test.want, test.code)
+			}
+		}
+	}
+}
+
+// readLog returns what a log gives until its end.
+func readLog(t *testing.T, c *Cluster, k pods.Key, follow bool) (string, error) {
+	t.Helper()
+	r, err := c.Logs(t.Context(), k, follow)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	text, err := io.ReadAll(r)
+	return string(text), err
+}
+
+func TestOutput(t *testing.T) {
+	const stamp = "2026-11-22T09:15:42.929000000Z "
+	none := errors.New("none")
+	long := strings.Repeat("0123456789", 1000)
+	for _, test := range []struct {
+		name, log, want string
+		err             error
+	}{
+		{"lines longer than the buffer", stamp + long + "\n" + stamp + long, long + "\n" + long, nil},
+		{"a zone", "2026-11-22T03:15:42.929000000-06:00 x\n", "x\n", nil},
+		{"a node that writes no times", "one\ntwo 2\n" + long + "\n", "one\ntwo 2\n" + long + "\n", nil},
+		{"an empty last line", stamp + "one\n" + stamp, "one\n", nil},
+		{"a reason", "can't", "", none},
+		{"a reason after long lines", stamp + long + "\ncan't", long + "\n", nil},
+	} {
+		for _, whole := range []bool{true, false} {
+			src := io.Reader(strings.NewReader(test.log))
+			if !whole {
+				src = iotest.OneByteReader(src)
+			}
+			got, err := io.ReadAll(&output{src: bufio.NewReaderSize(src, 64), none: none})
+			if string(got) != test.want || !errors.Is(err, test.err) {
+				t.Errorf("%s: got %q, %v, want %q, %v", test.name, got, err, test.want, test.err)
+			}
+		}
+	}
+	broken := errors.New("the connection broke")
+	src := io.MultiReader(strings.NewReader(stamp+"one\n"+stamp+"tw"), iotest.ErrReader(broken))
+	got, err := io.ReadAll(&output{src: bufio.NewReader(src), none: none})
+	if string(got) != "one\ntw" || !errors.Is(err, broken) {
+		t.Errorf("a broken stream: got %q, %v", got, err)
 	}
 }
 

@@ -40,6 +40,7 @@ type fakeKubelet struct {
 	server *kubetest.Server
 	dir    string
 	log    string // what a container printed
+	reason string // why the rest of the log can't be read, "" if all can
 }
 
 // startKubelet gives nodes a kubelet.
@@ -85,8 +86,15 @@ func (k *fakeKubelet) logs(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such pod", http.StatusNotFound)
 		return
 	}
-	_, _ = io.WriteString(w, k.log)
-	if r.FormValue("follow") != "true" {
+	if r.FormValue("timestamps") != "true" {
+		http.Error(w, "without times the reason is taken for output", http.StatusBadRequest)
+		return
+	}
+	for line := range strings.Lines(k.log) {
+		_, _ = io.WriteString(w, "2026-11-22T09:15:42.929000000Z "+line)
+	}
+	if k.reason != "" || r.FormValue("follow") != "true" {
+		_, _ = io.WriteString(w, k.reason) // as kubelets do, after status 200
 		return
 	}
 	_ = http.NewResponseController(w).Flush()

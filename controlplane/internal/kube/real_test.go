@@ -18,6 +18,7 @@ import (
 
 	"github.com/tapis-project/podway/controlplane/internal/pods"
 	"github.com/tapis-project/podway/controlplane/internal/pods/clustertest"
+	"github.com/tapis-project/podway/tests/parts"
 )
 
 // realKubeconfig names a cluster with real nodes, whose pods and services this
@@ -160,6 +161,33 @@ func TestRealContainers(t *testing.T) {
 		return o.Waiting == "CreateContainerConfigError" && strings.Contains(o.Message, "root")
 	})
 
+	// The log of a container that goes away is read as it was, or is not there.
+	talker := busybox("talker", "i=0; while [ $i -lt 20 ]; do echo line $i; i=$((i+1)); done; exec httpd -f -p 5000 -h /tmp")
+	ready(t, c, talker)
+	all := numbered(20)
+	parts.Eventually(t, limit, func() error {
+		if got, err := readLog(t, c, talker.Key, false); err != nil || got != all {
+			return fmt.Errorf("got the log %q, %v, want %q", got, err, all)
+		}
+		return nil
+	})
+	if err := c.Remove(t.Context(), talker.Key); err != nil {
+		t.Fatal(err)
+	}
+	reads := 0
+	for gone := false; !gone; reads++ {
+		o, err := c.Observe(t.Context(), talker.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone = !o.Present
+		got, err := readLog(t, c, talker.Key, false)
+		if err == nil && got != all || err != nil && pods.ErrorCode(err) != pods.NotFound {
+			t.Fatalf("reading %d: got %q, %v, want the lines of the container or code not_found", reads, got, err)
+		}
+	}
+	t.Logf("the log was read %d times while the container ended", reads)
+
 	// Ends that a node words itself.
 	for _, test := range []struct {
 		name string
@@ -180,4 +208,13 @@ func TestRealContainers(t *testing.T) {
 		o := await(t, c, test.w.Key, test.name, test.ok)
 		t.Logf("%s: %s%s, exit code %d: %s", test.name, o.Waiting, o.Terminated, o.ExitCode, o.Message)
 	}
+}
+
+// numbered returns the lines of a container that counts to n.
+func numbered(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "line %d\n", i)
+	}
+	return b.String()
 }

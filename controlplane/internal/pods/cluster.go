@@ -44,7 +44,8 @@ type Cluster interface {
 
 	// Logs returns the newest output of the pod's container, at most
 	// [MaxLogBytes]; with follow, the stream goes on until the container ends or
-	// ctx does. NotFound if there is no container and none has been.
+	// ctx does. NotFound if there is no container and none has been; a followed
+	// stream may say so at its first read.
 	Logs(ctx context.Context, k Key, follow bool) (io.ReadCloser, error)
 
 	// Exec runs argv in the pod's container, without shell, terminal or input.
