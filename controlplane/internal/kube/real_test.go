@@ -166,10 +166,11 @@ func TestRealContainers(t *testing.T) {
 	ready(t, c, talker)
 	all := numbered(20)
 	parts.Eventually(t, limit, func() error {
-		if got, err := readLog(t, c, talker.Key, false); err != nil || got != all {
-			return fmt.Errorf("got the log %q, %v, want %q", got, err, all)
+		got, err := readLog(t, c, talker.Key, false)
+		if err == nil && got != all {
+			err = fmt.Errorf("got the log %q, want %q", got, all)
 		}
-		return nil
+		return err
 	})
 	if err := c.Remove(t.Context(), talker.Key); err != nil {
 		t.Fatal(err)
