@@ -7,8 +7,6 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 export PODWAY_TEST_PARTS=required CGO_ENABLED=1
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
 
 start=$SECONDS
 if [ -n "${PODWAY_KUBE_BIN:-}" ] || CGO_ENABLED=0 deploy/cluster/cluster.sh kube; then
@@ -22,9 +20,8 @@ fi
 # With the tag it also looks at what only `make e2e` and `make cluster-test` run.
 go vet -tags e2e ./... || exit 1
 
-# -json gives exact counts; people get a line per package and the output of what failed.
-go test -race -timeout 20m -json ./... >"$out"
+# -json gives exact counts; people get a line per package as it ends, and why it failed.
+go test -race -timeout 20m -json ./... | go run ./tests/summary
 status=$?
-go run ./tests/summary <"$out" || status=1
 echo "took $((SECONDS - start)) s"
 exit $status
