@@ -114,8 +114,9 @@ type Table struct {
 	m   sync.Map // host → *Entry
 	len atomic.Int64
 
-	mu       sync.Mutex // serialises writers, so that observers see changes in order
-	onChange []func(host string, old, now *Entry)
+	mu           sync.Mutex // serialises writers, so that observers see changes in order
+	beforeChange []func(host string, old, now *Entry)
+	onChange     []func(host string, old, now *Entry)
 }
 
 // NewTable returns an empty table.
@@ -128,6 +129,15 @@ func (t *Table) OnChange(f func(host string, old, now *Entry)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.onChange = append(t.onChange, f)
+}
+
+// BeforeChange registers f to be called ahead of each change, as [Table.OnChange]
+// does after it: readers still find old. It is for what has to be there when a
+// reader finds now.
+func (t *Table) BeforeChange(f func(host string, old, now *Entry)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.beforeChange = append(t.beforeChange, f)
 }
 
 // Lookup returns the route of a host as [NormalizeHost] returns it, or nil. An
@@ -200,21 +210,23 @@ func (t *Table) Remove(host string) bool {
 }
 
 func (t *Table) store(old, e *Entry) {
+	tell(t.beforeChange, e.Host, old, e)
 	t.m.Store(e.Host, e)
 	if old == nil {
 		t.len.Add(1)
 	}
-	t.notify(e.Host, old, e)
+	tell(t.onChange, e.Host, old, e)
 }
 
 func (t *Table) remove(old *Entry) {
+	tell(t.beforeChange, old.Host, old, nil)
 	t.m.Delete(old.Host)
 	t.len.Add(-1)
-	t.notify(old.Host, old, nil)
+	tell(t.onChange, old.Host, old, nil)
 }
 
-func (t *Table) notify(host string, old, now *Entry) {
-	for _, f := range t.onChange {
+func tell(observers []func(host string, old, now *Entry), host string, old, now *Entry) {
+	for _, f := range observers {
 		f(host, old, now)
 	}
 }

@@ -118,6 +118,29 @@ func TestOnChangeTellsEachChangeInOrder(t *testing.T) {
 	}
 }
 
+func TestBeforeChangeComesAheadOfReaders(t *testing.T) {
+	table := NewTable()
+	table.BeforeChange(func(host string, old, now *Entry) {
+		if got := table.Get(host); got != old || got == now {
+			t.Errorf("%s: readers find %p ahead of the change from %p to %p", host, got, old, now)
+		}
+	})
+	changes := 0
+	table.OnChange(func(host string, _, now *Entry) {
+		if got := table.Get(host); got != now {
+			t.Errorf("%s: readers find %p after the change to %p", host, got, now)
+		}
+		changes++
+	})
+	table.Set(entry(t, "a.b", 1))
+	table.Set(entry(t, "a.b", 3))
+	table.Put(entry(t, "a.b", 2))
+	table.Delete("a.b", 2)
+	if changes != 4 {
+		t.Errorf("got %d changes, want 4", changes)
+	}
+}
+
 func TestRangeVisitsAllUntilToldToStop(t *testing.T) {
 	table := NewTable()
 	for i := range 10 {

@@ -51,7 +51,7 @@ func startEdge(t *testing.T, change func(*edge)) *edge {
 		table: routes.NewTable(), sessions: NewSessions(stats), stats: stats, pool: pool,
 		preface: &Preface{Stats: stats, Passthrough: new(PassthroughCount)}, hub: new(Hub),
 	}
-	e.table.OnChange(e.preface.Passthrough.Changed)
+	e.preface.Passthrough.Watch(e.table)
 	e.table.OnChange(e.sessions.Changed)
 	e.demux = &Demux{
 		Table: e.table, Sessions: e.sessions, Stats: stats, Log: slog.New(slog.DiscardHandler),

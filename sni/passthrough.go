@@ -20,14 +20,20 @@ var errPassthrough = errors.New("TLS of this connection ends in the pod")
 // is safe for concurrent use.
 type PassthroughCount struct{ n atomic.Int64 }
 
-// Changed is meant for [routes.Table.OnChange].
-func (p *PassthroughCount) Changed(_ string, old, now *routes.Entry) {
-	if old != nil && old.TLS == routes.Passthrough {
-		p.n.Add(-1)
-	}
-	if now != nil && now.TLS == routes.Passthrough {
-		p.n.Add(1)
-	}
+// Watch counts the routes of a table, too. It comes before the table's first
+// route. A route is counted as long as anybody can find it and a moment longer:
+// the handshake of a client that finds one has to be kept from its first byte.
+func (p *PassthroughCount) Watch(table *routes.Table) {
+	table.BeforeChange(func(_ string, _, now *routes.Entry) {
+		if now != nil && now.TLS == routes.Passthrough {
+			p.n.Add(1)
+		}
+	})
+	table.OnChange(func(_ string, old, _ *routes.Entry) {
+		if old != nil && old.TLS == routes.Passthrough {
+			p.n.Add(-1)
+		}
+	})
 }
 
 // any reports whether there is such a route.

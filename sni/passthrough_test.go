@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,6 +104,31 @@ func TestPassthrough(t *testing.T) {
 }
 
 // PostgreSQL with a certificate of its own, and SCRAM bound to it.
+// A client that comes with the change that makes a route one of a pod's own TLS.
+func TestPassthroughIsCountedAsSoonAsItIsFound(t *testing.T) {
+	var (
+		table   = routes.NewTable()
+		through PassthroughCount
+		told    []bool
+	)
+	table.OnChange(func(string, *routes.Entry, *routes.Entry) { told = append(told, through.any()) })
+	through.Watch(table)
+	table.OnChange(func(string, *routes.Entry, *routes.Entry) { told = append(told, through.any()) })
+	snitest.Set(t, table, snitest.Route("own.pods.test", routes.TCP, "127.0.0.1:1"))
+	snitest.Set(t, table, own("own.pods.test", routes.TCP, "127.0.0.1:1"))
+	snitest.Set(t, table, own("own.pods.test", routes.TCP, "127.0.0.1:2"))
+	table.Remove("own.pods.test")
+	want := []bool{
+		false, false, // it ends at the edge
+		true, true, // in the pod: a reader found it before any observer was told
+		true, true,
+		true, false, // gone
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("got %v, want %v", told, want)
+	}
+}
+
 func TestPassthroughPostgres(t *testing.T) {
 	dir, err := os.MkdirTemp("/tmp", "podway-test-key-") //nolint:usetesting // PostgreSQL runs as another user
 	if err != nil {

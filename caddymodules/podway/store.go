@@ -53,7 +53,7 @@ type store struct {
 func newStore(opts redisroutes.WatcherOptions) (*store, error) {
 	s := &store{table: routes.NewTable(), log: newCurrentLog(), ready: make(chan struct{})}
 	s.table.OnChange(sessions.Changed)
-	s.table.OnChange(through.Changed)
+	through.Watch(s.table)
 	opts.Logger = slog.New(s.log)
 	var err error
 	if s.watcher, err = redisroutes.NewWatcher(opts, s.table); err != nil {
