@@ -47,6 +47,9 @@ var build = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if err := parts.DependsOn(parts.Product()...); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	if built != "" {
 		_ = os.RemoveAll(built)

@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tapis-project/podway/tests/parts"
 )
 
 // tapis is the value that has no default.
@@ -79,6 +81,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if err := parts.DependsOn("."); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	if binDir != "" {
 		_ = os.RemoveAll(binDir)

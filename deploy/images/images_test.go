@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tapis-project/podway/tests/parts"
 )
 
 // secrets are the shapes of what must never be in an image. A key that a program
@@ -32,6 +34,9 @@ func built(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("builds whole programs")
+	}
+	if err := parts.DependsOn(parts.Product()...); err != nil {
+		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	if err := run(t.Context(), []string{"-out", dir, "-version", "v1.2.3", "-revision", "abc"}); err != nil {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tapis-project/podway/tests/parts"
 )
 
 const module = "github.com/tapis-project/podway/"
@@ -41,7 +43,7 @@ var rules = []struct {
 	{"controlplane", []string{"controlplane/internal", "podctl/diagnose", "routes", "routes/redisroutes", "tests/parts"}, "main wires everything of its half"},
 	{"podctl/diagnose", nil, "both programs use it, so it knows neither"},
 	{"podctl", []string{"podctl/diagnose", "sni/connectwire", "sni/snitest", "routes", "tests/parts"}, "a client knows the public API and what it says to an edge; its tests have pods and certificates"},
-	{"deploy", nil, "what is deployed is built from outside"},
+	{"deploy", []string{"tests/parts"}, "what is deployed is built from outside; tests say what they depend on"},
 	{"tests/bench/edge", []string{"routes", "routes/redisroutes", "routes/redisgate", "caddymodules/certs/redisstorage", "tests", "sni/snitest"}, "it fills what an edge reads, faster than edges would"},
 	{"tests", []string{"routes", "routes/redisroutes", "routes/redisgate", "sni/snitest", "sni/connectwire", "tests", "deploy/cluster"}, "black-box tests use public surfaces only, and the certificates and servers that tests of sni are made with"},
 }
@@ -118,6 +120,9 @@ func below(path, folder string) bool { return path == folder || strings.HasPrefi
 
 func list(t *testing.T) []goPackage {
 	t.Helper()
+	if err := parts.DependsOn(append(parts.Product(), "..", "../../docs")...); err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
 	cmd.Dir = "../.."
 	out, err := cmd.Output()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/tapis-project/podway/tests/parts"
 	"github.com/tapis-project/podway/tests/system"
 )
 
@@ -36,7 +37,7 @@ type badCase struct {
 // Bad input is refused with the documented status and a message that names the
 // field and the fix, and changes nothing.
 func TestBadInputIsRefused(t *testing.T) {
-	raw, err := os.ReadFile(filepath.Join(system.Repo(), "controlplane", "internal", "api", "testdata", "badinput.json"))
+	raw, err := os.ReadFile(filepath.Join(parts.Repo(), "controlplane", "internal", "api", "testdata", "badinput.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

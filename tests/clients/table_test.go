@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tapis-project/podway/tests/system"
+	"github.com/tapis-project/podway/tests/parts"
 )
 
 // row is one client of docs/clients.md.
@@ -32,7 +32,7 @@ func table(t *testing.T) []row {
 
 func page(t *testing.T) string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(system.Repo(), "docs", "clients.md"))
+	b, err := os.ReadFile(filepath.Join(parts.Repo(), "docs", "clients.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

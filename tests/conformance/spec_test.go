@@ -16,6 +16,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/tapis-project/podway/tests/parts"
 	"github.com/tapis-project/podway/tests/pythonenv"
 	"github.com/tapis-project/podway/tests/system"
 )
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) { system.Main(m) }
 // contractFiles are where the specification of the Pods API, version 1.9.0, may
 // lie; the SDK brings it too.
 func contractFiles() []string {
-	files := []string{filepath.Join(system.Repo(), "..", "shared", "contract", "openapi_v3-pods-1.9.0.yml")}
+	files := []string{filepath.Join(parts.Repo(), "..", "shared", "contract", "openapi_v3-pods-1.9.0.yml")}
 	inSDK, _ := filepath.Glob(filepath.Join(pythonenv.Cache(), "*", "lib", "*", "site-packages", "tapipy", "resources", "openapi_v3-pods.yml"))
 	return append(files, inSDK...)
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/yuin/goldmark/ast"
 
-	"github.com/tapis-project/podway/tests/system"
+	"github.com/tapis-project/podway/tests/parts"
 )
 
 // TestLinksLeadSomewhere checks the files and the headings that documents link to.
@@ -48,7 +48,7 @@ func follow(p page, destination string, anchors map[string]map[string]bool) erro
 	if u.Path != "" {
 		target = path.Join(path.Dir(p.path), u.Path)
 	}
-	if _, err := os.Stat(filepath.Join(system.Repo(), target)); err != nil {
+	if _, err := os.Stat(filepath.Join(parts.Repo(), target)); err != nil {
 		return fmt.Errorf("following the link %q: %w", destination, err)
 	}
 	if u.Fragment != "" && !anchors[target][u.Fragment] {

@@ -12,6 +12,7 @@ import (
 	"github.com/yuin/goldmark/ast"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/tapis-project/podway/tests/parts"
 	"github.com/tapis-project/podway/tests/system"
 )
 
@@ -35,7 +36,7 @@ func TestEveryPageIsOnTheMap(t *testing.T) {
 		}
 	}
 	for _, file := range nav {
-		if _, err := os.Stat(filepath.Join(system.Repo(), "docs", file)); err != nil {
+		if _, err := os.Stat(filepath.Join(parts.Repo(), "docs", file)); err != nil {
 			t.Errorf("nav of mkdocs.yml: %v", err)
 		}
 	}
@@ -85,7 +86,7 @@ func links(t *testing.T, file string) []string {
 // navigation lists the pages in the nav of mkdocs.yml.
 func navigation(t *testing.T) []string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(system.Repo(), "mkdocs.yml"))
+	b, err := os.ReadFile(filepath.Join(parts.Repo(), "mkdocs.yml"))
 	if err != nil {
 		t.Fatal(err)
 	}

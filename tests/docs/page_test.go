@@ -14,7 +14,7 @@ import (
 	"github.com/yuin/goldmark/extension"
 	"github.com/yuin/goldmark/text"
 
-	"github.com/tapis-project/podway/tests/system"
+	"github.com/tapis-project/podway/tests/parts"
 )
 
 // page is one document.
@@ -31,9 +31,9 @@ var outside = []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG
 func pages(t *testing.T) []page {
 	t.Helper()
 	paths := slices.Clone(outside)
-	err := filepath.WalkDir(filepath.Join(system.Repo(), "docs"), func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(parts.Repo(), "docs"), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && filepath.Ext(path) == ".md" {
-			rel, relErr := filepath.Rel(system.Repo(), path)
+			rel, relErr := filepath.Rel(parts.Repo(), path)
 			paths, err = append(paths, filepath.ToSlash(rel)), relErr
 		}
 		return err
@@ -52,7 +52,7 @@ func pages(t *testing.T) []page {
 // read reads the document at a path from the root of the checkout.
 func read(t *testing.T, path string) page {
 	t.Helper()
-	source, err := os.ReadFile(filepath.Join(system.Repo(), path))
+	source, err := os.ReadFile(filepath.Join(parts.Repo(), path))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"os/exec"
 	"testing"
 
+	"github.com/tapis-project/podway/tests/parts"
 	"github.com/tapis-project/podway/tests/system"
 )
 
@@ -11,7 +12,7 @@ import (
 func TestReferenceIsUpToDate(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "go", "run", "./docs/generate", "-check",
 		"-podway", system.Program(t, "controlplane"), "-podctl", system.Program(t, "podctl"))
-	cmd.Dir = system.Repo()
+	cmd.Dir = parts.Repo()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

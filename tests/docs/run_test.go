@@ -19,7 +19,9 @@ import (
 	"github.com/tapis-project/podway/tests/system"
 )
 
-func TestMain(m *testing.M) { system.Main(m) }
+func TestMain(m *testing.M) {
+	system.Main(m, filepath.Join(parts.Repo(), "docs"), filepath.Join(parts.Repo(), "mkdocs.yml"))
+}
 
 // pageWithin bounds the blocks of a page, on a machine that has much to do.
 const pageWithin = 4 * time.Minute
@@ -42,7 +44,7 @@ type replacement struct{ printed, run, why string }
 // replacements is all that differs from what is printed.
 func (p place) replacements() []replacement {
 	return []replacement{
-		{"make run", "make -C '" + system.Repo() + "' -o build run BIN='" + p.bin + "'", "the programs are built already, and the test is in another folder"},
+		{"make run", "make -C '" + parts.Repo() + "' -o build run BIN='" + p.bin + "'", "the programs are built already, and the test is in another folder"},
 		{"$PWD/bin", p.bin, "so are they"},
 		{"bin/podctl", p.bin + "/podctl", "so is it"},
 		{"8000", strconv.Itoa(p.apiPort), "somebody may use the port"},

@@ -9,7 +9,6 @@ import (
 	"github.com/tapis-project/podway/tests/nodeenv"
 	"github.com/tapis-project/podway/tests/parts"
 	"github.com/tapis-project/podway/tests/pythonenv"
-	"github.com/tapis-project/podway/tests/system"
 )
 
 // TestSite makes the site, strictly, and opens every page of it in Chromium, from the
@@ -20,7 +19,7 @@ func TestSite(t *testing.T) {
 	python := pythonenv.Make(t, "../../docs/site/requirements.txt")
 	site := t.TempDir()
 	build := exec.CommandContext(t.Context(), python, "-m", "mkdocs", "build", "--quiet", "--site-dir", site)
-	build.Dir = system.Repo()
+	build.Dir = parts.Repo()
 	build.Env = append(os.Environ(), "NO_MKDOCS_2_WARNING=1", "PYTHONDONTWRITEBYTECODE=1")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("making the site: %v\n%s", err, out)

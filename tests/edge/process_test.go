@@ -54,6 +54,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if err := parts.DependsOn(parts.Product()...); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	if binDir != "" {
 		_ = os.RemoveAll(binDir)

@@ -73,7 +73,7 @@ func (i *installation) write(name, text string) string {
 // startRedis starts a Redis with the users of the deployment.
 func (i *installation) startRedis() {
 	i.t.Helper()
-	acl, err := os.ReadFile(filepath.Join(system.Repo(), "deploy/redis/users.acl"))
+	acl, err := os.ReadFile(filepath.Join(parts.Repo(), "deploy/redis/users.acl"))
 	if err != nil {
 		i.t.Fatal(err)
 	}

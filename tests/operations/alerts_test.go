@@ -14,7 +14,6 @@ import (
 
 	"github.com/tapis-project/podway/deploy/cluster/debian"
 	"github.com/tapis-project/podway/tests/parts"
-	"github.com/tapis-project/podway/tests/system"
 	"github.com/tapis-project/podway/tests/toolcache"
 )
 
@@ -47,7 +46,7 @@ func alertRules(t *testing.T) []rule {
 
 func read(t *testing.T, path string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(system.Repo(), path))
+	b, err := os.ReadFile(filepath.Join(parts.Repo(), path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +119,7 @@ func promtool(t *testing.T) string {
 // Prometheus itself says when each alert fires and when it does not.
 func TestAlertsFireWhenTheyShall(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), promtool(t), "test", "rules", "podway.rules.test.yaml")
-	cmd.Dir = filepath.Join(system.Repo(), "deploy/alerts")
+	cmd.Dir = filepath.Join(parts.Repo(), "deploy/alerts")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -5,9 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"testing"
+
+	"github.com/tapis-project/podway/tests/parts"
 )
 
 // built holds the programs of this test process.
@@ -19,27 +20,25 @@ var built struct {
 }
 
 // Main runs the tests of a package and removes the programs that were built for
-// them. It does not return.
-func Main(m *testing.M) {
+// them. The tests depend on the product, on the folder of the package, and on what
+// else is named. It does not return.
+func Main(m *testing.M, dependsOn ...string) {
 	dir, err := os.MkdirTemp("", "podway-system-")
 	if err == nil {
 		// PostgreSQL gives up root's rights, and its pods run below this folder.
 		err = os.Chmod(dir, 0o711)
 	}
+	if err == nil {
+		err = parts.DependsOn(append(append(parts.Product(), "."), dependsOn...)...)
+	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "making a folder for programs:", err)
+		fmt.Fprintln(os.Stderr, "preparing the tests of programs:", err)
 		os.Exit(1)
 	}
 	built.dir, built.paths = dir, map[string]string{}
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
-}
-
-// Repo returns the root of the checkout.
-func Repo() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
 // Program builds a program of this repository, given by its folder such as
@@ -56,7 +55,7 @@ func Program(t testing.TB, folder string) string {
 	}
 	path := filepath.Join(built.dir, filepath.Base(folder)+".bin")
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./"+folder)
-	cmd.Dir = Repo()
+	cmd.Dir = parts.Repo()
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as `make build`, so that its cache serves
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building %s: %v\n%s", folder, err, out)

@@ -99,7 +99,7 @@ func (s *System) LaunchArgs() []string {
 	return []string{"dev", "--edge", Program(s.t, "edge"), "--edge-config", edgeConfig()}
 }
 
-func edgeConfig() string { return filepath.Join(Repo(), "edge", "Caddyfile.dev") }
+func edgeConfig() string { return filepath.Join(parts.Repo(), "edge", "Caddyfile.dev") }
 
 func startProcess(t testing.TB, env []string, name string, args ...string) *parts.Process {
 	t.Helper()

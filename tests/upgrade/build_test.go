@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/tapis-project/podway/tests/parts"
 	"github.com/tapis-project/podway/tests/system"
 )
 
@@ -39,7 +40,7 @@ func upcoming(t *testing.T) programs {
 	if err := os.WriteFile(migration, []byte(nextMigration), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	repo, err := filepath.Abs(system.Repo())
+	repo, err := filepath.Abs(parts.Repo())
 	if err != nil {
 		t.Fatal(err)
 	}

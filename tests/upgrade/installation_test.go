@@ -249,7 +249,7 @@ func (e *edge) start(p programs) *program {
 		"PODWAY_EDGE_CERTIFICATES=*.pods.localhost", "PODWAY_EDGE_UPSTREAMS=127.0.0.0/8", "PODWAY_EDGE_GRACE=3s",
 		"PODWAY_EDGE_SNAPSHOT=" + filepath.Join(e.dir, "routes.snap"), "PODWAY_EDGE_HANDOVER=" + filepath.Join(e.dir, "handover.sock"),
 	}
-	config := filepath.Join(system.Repo(), "Caddyfile.example")
+	config := filepath.Join(parts.Repo(), "Caddyfile.example")
 	proc := e.i.start(env, p.edge, "run", "--config", config, "--adapter", "caddyfile")
 	e.admin = parts.UnixClient(socket)
 	parts.Eventually(t, limit, func() error {

@@ -6,7 +6,7 @@ import (
 	"regexp"
 	"testing"
 
-	"github.com/tapis-project/podway/tests/system"
+	"github.com/tapis-project/podway/tests/parts"
 )
 
 // takes matches what the version before can't go on with: it reads and writes what it
@@ -25,7 +25,7 @@ var required = regexp.MustCompile(`(?i)\bnot\s+null\b`)
 // Each migration only adds, so that control planes of the version before serve on while,
 // and after, it runs. docs/operations/upgrade.md promises that.
 func TestMigrationsOnlyAdd(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(system.Repo(), "controlplane/internal/store/migrations/*.sql"))
+	files, err := filepath.Glob(filepath.Join(parts.Repo(), "controlplane/internal/store/migrations/*.sql"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("got %v, %v, want migrations", files, err)
 	}
