@@ -55,8 +55,7 @@ func (s *server) getPodLogs(r *request) (answer, error) {
 func (s *server) logs(r *request) ([]byte, error) {
 	live, err := s.openLogs(r.Context(), r.pod, false)
 	if pods.ErrorCode(err) == pods.NotFound {
-		kept, err := s.Store.Logs(r.Context(), r.pod.Key)
-		return kept, gone(err, r.pod.ID)
+		return s.keptLogs(r)
 	}
 	if err != nil {
 		return nil, err
@@ -67,6 +66,12 @@ func (s *server) logs(r *request) ([]byte, error) {
 		return nil, fmt.Errorf("reading logs: %w", err)
 	}
 	return text, nil
+}
+
+// keptLogs returns the output that was kept when a pod stopped.
+func (s *server) keptLogs(r *request) ([]byte, error) {
+	kept, err := s.Store.Logs(r.Context(), r.pod.Key)
+	return kept, gone(err, r.pod.ID)
 }
 
 // openLogs opens the output of the pod's container. NotFound if there is none of
@@ -97,9 +102,8 @@ func (s *server) followLogs(r *request) (answer, error) {
 	src, err := s.openLogs(r.Context(), r.pod, true)
 	if pods.ErrorCode(err) == pods.NotFound {
 		var kept []byte
-		kept, err = s.Store.Logs(r.Context(), r.pod.Key)
-		err = gone(err, r.pod.ID)
-		src = io.NopCloser(strings.NewReader(string(kept)))
+		kept, err = s.keptLogs(r)
+		src = io.NopCloser(bytes.NewReader(kept))
 	}
 	if err != nil {
 		return answer{}, err
@@ -113,7 +117,7 @@ func (s *server) followLogs(r *request) (answer, error) {
 		err := copyFlushing(w, src)
 		if pods.ErrorCode(err) == pods.NotFound { // the container's end was faster than we
 			var kept []byte
-			if kept, err = s.Store.Logs(r.Context(), r.pod.Key); err == nil {
+			if kept, err = s.keptLogs(r); err == nil {
 				err = copyFlushing(w, bytes.NewReader(kept))
 			}
 		}
