@@ -103,7 +103,6 @@ func TestPassthrough(t *testing.T) {
 	}
 }
 
-// PostgreSQL with a certificate of its own, and SCRAM bound to it.
 // A client that comes with the change that makes a route one of a pod's own TLS.
 func TestPassthroughIsCountedAsSoonAsItIsFound(t *testing.T) {
 	var (
@@ -129,6 +128,7 @@ func TestPassthroughIsCountedAsSoonAsItIsFound(t *testing.T) {
 	}
 }
 
+// PostgreSQL with a certificate of its own, and SCRAM bound to it.
 func TestPassthroughPostgres(t *testing.T) {
 	dir, err := os.MkdirTemp("/tmp", "podway-test-key-") //nolint:usetesting // PostgreSQL runs as another user
 	if err != nil {
