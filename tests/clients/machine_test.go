@@ -100,7 +100,7 @@ func (m *machine) requireNames(t *testing.T) {
 
 func (m *machine) startEdge(t *testing.T, redisAddr, host string) {
 	t.Helper()
-	cmd := exec.Command(system.Program(t, "edge"), "run", "--config", filepath.Join(parts.Repo(), "edge", "Caddyfile.dev"), "--adapter", "caddyfile")
+	cmd := system.EdgeCommand(t)
 	cmd.Dir = m.dir
 	cmd.Env = append(parts.EdgeHome(m.dir),
 		"PODWAY_EDGE_DIR="+m.dir, "PODWAY_EDGE_CA_FILE="+m.ca, "PODWAY_EDGE_PORT="+strconv.Itoa(m.port),

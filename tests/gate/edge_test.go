@@ -64,7 +64,7 @@ func startEdge(t *testing.T) *edge {
 		t.Fatal(err)
 	}
 	e.openStore(key)
-	cmd := exec.Command(system.Program(t, "edge"), "run", "--config", filepath.Join(parts.Repo(), "edge", "Caddyfile.dev"), "--adapter", "caddyfile")
+	cmd := system.EdgeCommand(t)
 	cmd.Dir = dir
 	cmd.Env = append(append(os.Environ(), parts.EdgeHome(dir)...),
 		"PODWAY_EDGE_DIR="+dir, "PODWAY_EDGE_CA_FILE="+e.ca, "PODWAY_EDGE_PORT="+strconv.Itoa(e.port), "PODWAY_GATE_KEY_FILE="+keyFile,

@@ -126,7 +126,7 @@ func TestProcessesOfAFolderAreFound(t *testing.T) {
 // startEdge starts an edge that follows the Redis of the installation.
 func (i *installation) startEdge() {
 	i.t.Helper()
-	cmd := exec.Command(system.Program(i.t, "edge"), "run", "--config", filepath.Join(parts.Repo(), "edge", "Caddyfile.dev"), "--adapter", "caddyfile")
+	cmd := system.EdgeCommand(i.t)
 	env := os.Environ()
 	for name, value := range i.sys.EdgeEnv() {
 		env = append(env, name+"="+value)

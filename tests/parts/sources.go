@@ -29,8 +29,8 @@ func Product() []string {
 // DependsOn makes a result in the cache of `go test` good only as long as everything
 // below these paths is as it is now. `go test` knows what a test reads itself, and
 // nothing of what the programs read that it runs, `go build` above all: without this,
-// a test of a program would pass from the cache after the program was changed. Call
-// it in TestMain.
+// a test of a program would pass from the cache after the program was changed. A test
+// calls it before it runs such a program.
 func DependsOn(paths ...string) error {
 	for _, root := range paths {
 		// Listing a folder is what makes `go test` look at the files in it.

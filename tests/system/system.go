@@ -101,6 +101,13 @@ func (s *System) LaunchArgs() []string {
 
 func edgeConfig() string { return filepath.Join(parts.Repo(), "edge", "Caddyfile.dev") }
 
+// EdgeCommand returns the command that runs an edge as a developer's machine does.
+// Its settings are environment variables.
+func EdgeCommand(t testing.TB) *exec.Cmd {
+	t.Helper()
+	return exec.Command(Program(t, "edge"), "run", "--config", edgeConfig(), "--adapter", "caddyfile")
+}
+
 func startProcess(t testing.TB, env []string, name string, args ...string) *parts.Process {
 	t.Helper()
 	cmd := exec.Command(name, args...) // ends after the test's context, in its clean-up

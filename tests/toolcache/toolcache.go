@@ -10,16 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"testing"
+
+	"github.com/tapis-project/podway/tests/parts"
 )
 
 // Dir returns the folder that keeps what is of a kind, such as "python".
-func Dir(kind string) string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", ".cache", kind)
-}
+func Dir(kind string) string { return filepath.Join(parts.Repo(), ".cache", kind) }
 
 // Make returns a folder that install has filled for a list of requirements. It
 // does that once for each list, and again only if it failed; the folder may hold
